@@ -1,0 +1,58 @@
+"""The family of errors that medseg raises for input it cannot use.
+
+Each message names the case or file, what was expected, what was found and what to do.
+The command line shows it in one line.
+"""
+
+__all__ = [
+    "AnnotationError",
+    "CheckpointError",
+    "ConfigError",
+    "GeometryError",
+    "ImageError",
+    "ManifestError",
+    "MedsegError",
+    "OutputError",
+    "SampleDataError",
+    "TableError",
+]
+
+
+class MedsegError(Exception):
+    """Base of every error that a user's input can cause."""
+
+
+class ConfigError(MedsegError):
+    """A pipeline file, an override or an option is wrong."""
+
+
+class ImageError(MedsegError):
+    """An image cannot be read, or its content cannot be used."""
+
+
+class GeometryError(ImageError):
+    """The position of an image in space is missing, contradictory or does not match."""
+
+
+class ManifestError(MedsegError):
+    """A manifest (``dataset.csv``) or a split of it is wrong."""
+
+
+class AnnotationError(MedsegError):
+    """A mask, box or point annotation cannot be used."""
+
+
+class TableError(MedsegError):
+    """A table given to the evaluation lacks a column or holds an impossible value."""
+
+
+class CheckpointError(MedsegError):
+    """A run or checkpoint is missing, incomplete or does not fit."""
+
+
+class OutputError(MedsegError):
+    """An output cannot be written, or belongs to something else."""
+
+
+class SampleDataError(MedsegError):
+    """The sample data could not be obtained or is not what was expected."""

@@ -1,0 +1,153 @@
+"""Writing files atomically: a reader sees the old file or the whole new one, never a part."""
+
+import csv
+import errno
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from medseg.errors import OutputError, TableError
+
+__all__ = [
+    "atomic_path",
+    "content_hash",
+    "read_csv",
+    "write_bytes",
+    "write_csv",
+    "write_json",
+    "write_text",
+]
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that is renamed to it on success.
+
+    The temporary name keeps every suffix of `path`, because libraries choose a format by it.
+
+    Raises
+    ------
+    OutputError
+        When the disk is full or the folder cannot be written; no partial file is left.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".partial-", suffix="".join(path.suffixes[-2:]), dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutputError(f"{path}: the disk is full; free some space and run the command again") from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
+            raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+        raise
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` to `path` atomically as UTF-8."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as JSON atomically; a number that is not finite becomes null."""
+    text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if hasattr(value, "tolist"):  # a NumPy scalar or array
+        return _finite(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write `rows` as CSV atomically; None and NaN become empty cells, floats keep full precision."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        for row in rows:
+            writer.writerow([_cell(row.get(column)) for column in columns])
+
+
+def _cell(value: Any) -> Any:
+    if hasattr(value, "item"):
+        value = value.item()
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return repr(value) if isinstance(value, float) else value
+
+
+def read_csv(path: str | Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Read a CSV file with a header into its column names and one dictionary a row.
+
+    Raises
+    ------
+    TableError
+        When the file is missing, not UTF-8 text, empty, or a row has more cells than the header.
+    """
+    path = Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            columns = [name.strip() for name in reader.fieldnames or []]
+            reader.fieldnames = columns
+            rows = []
+            for line, row in enumerate(reader, start=2):
+                if None in row:
+                    raise TableError(f"{path}, line {line}: more cells than the header's {len(columns)} columns")
+                rows.append({key: (value or "").strip() for key, value in row.items()})
+    except FileNotFoundError:
+        raise TableError(f"{path}: no such file") from None
+    except (UnicodeDecodeError, csv.Error, IsADirectoryError) as error:
+        raise TableError(f"{path}: not a CSV table in UTF-8 ({error})") from error
+    if not columns:
+        raise TableError(f"{path}: empty, a header line was expected")
+    if len(set(columns)) != len(columns):
+        raise TableError(f"{path}: a column is named twice in the header {columns}")
+    return columns, rows
+
+
+def content_hash(paths: Iterable[Path], *, update: Callable[[int], None] | None = None) -> str:
+    """SHA-256 over the bytes of `paths` in order, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with Path(path).open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+                if update is not None:
+                    update(len(block))
+    return digest.hexdigest()
