@@ -1,0 +1,42 @@
+"""``medseg evaluate``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medseg.cli.failures import some_failed
+
+__all__ = ["COMMANDS"]
+
+
+def evaluate(
+    output: Annotated[Path, typer.Option("-o", "--output", help="evaluation folder")],
+    predictions: Annotated[Path | None, typer.Option("-p", "--predictions", help="prediction folder")] = None,
+    data: Annotated[Path | None, typer.Option("-d", "--data", help="data set folder or manifest")] = None,
+    cases: Annotated[Path | None, typer.Option(help="table of cases")] = None,
+    marks: Annotated[Path | None, typer.Option(help="table of marks")] = None,
+    lesions: Annotated[Path | None, typer.Option(help="table of lesions")] = None,
+    rule: Annotated[str | None, typer.Option(help="distance, luna16, inside or iou:T")] = None,
+) -> None:
+    """Measure detection: AUC, partial AUC, FROC, CPM, Dice, each with its interval."""
+    from medseg.errors import ConfigError
+    from medseg.experiment.evaluation import evaluate_predictions, evaluate_table_files
+    from medseg.experiment.summary import summary_lines
+
+    if (predictions is None) == (cases is None):
+        raise ConfigError("give either -p PREDICTIONS -d DATA, or --cases FILE")
+    failures: dict[str, str] = {}
+    if predictions is not None:
+        if data is None:
+            raise ConfigError("-p PREDICTIONS needs -d DATA, where the reference is")
+        result, failures = evaluate_predictions(predictions, data, output, rule=rule)
+    else:
+        assert cases is not None
+        result = evaluate_table_files(cases, marks, lesions, output, rule=rule)
+    for line in summary_lines(result):
+        print(line)
+    some_failed(failures)
+
+
+COMMANDS = (evaluate,)

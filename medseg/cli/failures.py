@@ -1,0 +1,66 @@
+"""Exit codes and one-line errors: 0 all done, 1 some cases failed, 2 anything else."""
+
+import logging
+import sys
+from collections.abc import Mapping
+
+import click
+import typer
+
+from medseg.errors import MedsegError
+
+__all__ = ["SomeCasesFailed", "run", "some_failed"]
+
+
+class SomeCasesFailed(Exception):
+    """The work is complete but for the cases that failed, which are listed."""
+
+    def __init__(self, failures: Mapping[str, str]) -> None:
+        super().__init__(f"{len(failures)} case(s) failed")
+        self.failures = dict(failures)
+
+
+def some_failed(failures: Mapping[str, str]) -> None:
+    """Raise `SomeCasesFailed` when there are failures."""
+    if failures:
+        raise SomeCasesFailed(failures)
+
+
+def run(app: typer.Typer, arguments: list[str]) -> int:
+    """Run the command line and return the exit code.
+
+    ``--debug`` anywhere shows tracebacks and debug messages.
+    """
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    level = logging.DEBUG if debug else logging.INFO
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("medseg").setLevel(level)
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(args=arguments, prog_name="medseg", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except SomeCasesFailed as error:
+        for case_id, reason in error.failures.items():
+            text = reason if case_id in reason else f"case {case_id}: {reason}"
+            print(f"failed: {text}", file=sys.stderr)
+        print(f"{error}; the rest is complete", file=sys.stderr)
+        return 1
+    except MedsegError as error:
+        if debug:
+            raise
+        print(f"medseg: error: {error}", file=sys.stderr)
+    except click.ClickException as error:
+        error.show()
+    except (KeyboardInterrupt, click.Abort):
+        print("medseg: interrupted; what was finished is kept", file=sys.stderr)
+    except MemoryError:
+        if debug:
+            raise
+        print("medseg: error: out of memory", file=sys.stderr)
+    except OSError as error:
+        if debug:
+            raise
+        name = f" {error.filename}:" if error.filename else ""
+        print(f"medseg: error:{name} {error.strerror or error}", file=sys.stderr)
+    return 2

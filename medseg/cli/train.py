@@ -1,0 +1,45 @@
+"""``medseg train``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["COMMANDS"]
+
+
+def train(
+    pipeline: Annotated[str, typer.Argument(help="pipeline file or name of a shipped one")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
+    data: Annotated[Path, typer.Option("-d", "--data", help="data set folder or manifest")] = Path(),
+    output: Annotated[Path, typer.Option("-o", "--output", help="run folder")] = Path("run"),
+    fold: Annotated[str | None, typer.Option("-f", "--fold", help="number of the fold, or all")] = None,
+    resume: Annotated[bool, typer.Option(help="go on with the run's checkpoint")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    seed: Annotated[int | None, typer.Option(help="same as training.seed=N")] = None,
+) -> None:
+    """Train a detector."""
+    from medseg.config import load_pipeline
+    from medseg.errors import ConfigError
+    from medseg.training.train import train as train_run
+
+    changes = list(overrides or [])
+    if seed is not None:
+        changes.append(f"training.seed={seed}")
+    if fold is not None and fold != "all" and not fold.isdigit():
+        raise ConfigError(f"--fold {fold}: expected a number or all")
+    if fold == "all":
+        folds: list[int | None] = list(range(load_pipeline(pipeline, changes).split.folds))
+    else:
+        folds = [None if fold is None else int(fold)]
+    for number in folds:
+        run = output if fold != "all" else output / f"fold_{number}"
+        has_run = (run / "checkpoints" / "last.pt").is_file()
+        train_run(
+            pipeline, data, run, overrides=changes, fold=number,
+            resume=resume and (has_run or fold != "all"), device=device,
+        )  # fmt: skip
+        print(run)
+
+
+COMMANDS = (train,)

@@ -1,0 +1,55 @@
+"""What a pipeline file may say."""
+
+from pydantic import Field, model_validator
+
+from medseg.config_base import Settings
+from medseg.data.settings import AugmentationSettings, InputSettings, SamplingSettings
+from medseg.data.split_settings import SplitSettings
+from medseg.detectors.settings import ClassificationSettings, DetectorSettings, SegmentationSettings
+from medseg.drawing.settings import DrawingSettings
+from medseg.evaluation.settings import EvaluationSettings
+from medseg.inference.settings import InferenceSettings
+from medseg.networks.settings import DenseNetSettings, NetworkSettings, SmallCnnSettings, UNetSettings
+from medseg.training.settings import TrainingSettings
+
+__all__ = ["Pipeline"]
+
+
+class Pipeline(Settings):
+    """A detection task from image to finding, as one YAML file."""
+
+    schema_version: int = Field(1, ge=1, le=1, description="version of this format")
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$", description="name of the pipeline")
+    description: str = Field("", description="what it detects, in which images")
+    classes: tuple[str, ...] = Field(("lesion",), min_length=1, description="names of what is told apart")
+    input: InputSettings = Field(default_factory=InputSettings, description="what the network is given")
+    split: SplitSettings = Field(default_factory=SplitSettings, description="training, validation and test patients")
+    sampling: SamplingSettings = Field(default_factory=SamplingSettings, description="what becomes a sample")
+    augmentation: AugmentationSettings = Field(
+        default_factory=AugmentationSettings, description="random changes of samples"
+    )
+    network: NetworkSettings = Field(default_factory=UNetSettings, description="the network")
+    detector: DetectorSettings = Field(
+        default_factory=SegmentationSettings, description="target, loss and decoding of the task"
+    )
+    training: TrainingSettings = Field(description="the training loop")
+    inference: InferenceSettings = Field(default_factory=InferenceSettings, description="prediction")
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings, description="figures of merit")
+    drawing: DrawingSettings = Field(default_factory=DrawingSettings, description="overlays")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Pipeline":
+        classifies = isinstance(self.detector, ClassificationSettings)
+        if classifies != isinstance(self.network, DenseNetSettings | SmallCnnSettings):
+            raise ValueError(
+                f"network.name={self.network.name} does not fit detector.kind={self.detector.kind}: classification "
+                "goes with densenet or small_cnn, segmentation and heatmap go with unet"
+            )
+        if classifies and len(self.classes) < 2:
+            raise ValueError("classification needs at least two classes")
+        patch = self.sampling.patch_size
+        if patch is not None and len(patch) != self.input.dimensions:
+            raise ValueError(
+                f"sampling.patch_size has {len(patch)} numbers, input.dimensions is {self.input.dimensions}"
+            )
+        return self

@@ -1,0 +1,174 @@
+"""Masks, boxes and points as `Lesion` lists."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import cc3d
+import numpy as np
+
+from medseg.data.manifest import Case
+from medseg.errors import AnnotationError, GeometryError, ImageError, TableError
+from medseg.files import read_csv
+from medseg.imaging import read
+from medseg.lesion import Lesion, equivalent_diameter
+from medseg.volume import Grid
+
+__all__ = ["lesions_of_mask", "read_lesions", "read_mask"]
+
+BOX_COLUMNS = ("case_id", "x_min", "y_min", "x_max", "y_max")
+POINT_COLUMNS = ("case_id", "x", "y", "z")
+
+
+def read_mask(case: Case, grid: Grid) -> np.ndarray | None:
+    """Read a case's mask, uint8 of shape (z, y, x) with 1 inside lesions; None where there is none.
+
+    Raises
+    ------
+    GeometryError
+        When the mask does not lie on `grid`.
+    AnnotationError
+        When its values are negative or not whole numbers.
+    """
+    if case.mask is None:
+        return None
+    try:
+        volume = read(case.mask)
+    except ImageError as error:
+        raise AnnotationError(f"case {case.case_id}: mask cannot be read: {error}") from error
+    if not volume.grid.same_as(grid, tolerance=0.05):
+        raise GeometryError(
+            f"case {case.case_id}: the mask does not lie on its image: {_describe(volume.grid)}, "
+            f"the image has {_describe(grid)}; draw or resample it on the image"
+        )
+    values = volume.array[0]
+    if not np.isfinite(values).all() or values.min() < 0 or not np.array_equal(values, np.rint(values)):
+        raise AnnotationError(f"case {case.case_id}: a mask holds whole numbers from 0, {case.mask.name} does not")
+    return (values > 0).astype(np.uint8)
+
+
+def _describe(grid: Grid) -> str:
+    spacing = "x".join(f"{value:.4g}" for value in grid.spacing)
+    origin = np.round(grid.affine[:3, 3], 2).tolist()
+    return f"shape {grid.shape}, spacing {spacing} {grid.unit}, origin {origin}"
+
+
+def read_lesions(case: Case, grid: Grid) -> list[Lesion] | None:
+    """Read the lesions of a case in world coordinates.
+
+    Returns
+    -------
+    list of Lesion or None
+        None for a case that is unlabelled or has only a label; an empty list where a reader found none.
+    """
+    if case.mask is not None:
+        mask = read_mask(case, grid)
+        assert mask is not None
+        return lesions_of_mask(mask, grid, name=case.name, reader=case.reader)
+    if case.boxes is not None:
+        rows = annotation_rows(case.boxes, BOX_COLUMNS).get(case.case_id, [])
+        return [_box(case, row, grid) for row in rows]
+    if case.points is not None:
+        rows = annotation_rows(case.points, POINT_COLUMNS).get(case.case_id, [])
+        return [_point(case, row, grid) for row in rows]
+    return None
+
+
+def lesions_of_mask(mask: np.ndarray, grid: Grid, *, name: str = "", reader: str = "") -> list[Lesion]:
+    """Connected components (26 neighbours) of a mask, shape (z, y, x), as lesions numbered as cc3d labels them."""
+    labels = cc3d.connected_components(mask > 0, connectivity=26)
+    statistics = cc3d.statistics(labels)
+    flat = grid.unit == "px" or grid.shape[0] == 1
+    lesions = []
+    for number in range(1, int(labels.max()) + 1):
+        centre = statistics["centroids"][number][::-1]
+        size = float(statistics["voxel_counts"][number]) * grid.voxel_size
+        if flat:
+            size /= grid.spacing[0]
+        spans = statistics["bounding_boxes"][number]  # (z, y, x)
+        x, y, z = grid.to_world(centre[None])[0].tolist()
+        diameter = float(equivalent_diameter(size, dimensions=2 if flat else 3))
+        box = (*(float(s.start) for s in spans[::-1]), *(float(s.stop) for s in spans[::-1]))
+        lesions.append(Lesion(x, y, z, diameter, grid.unit, box, name, reader, mask_label=number))  # type: ignore[arg-type]
+    return lesions
+
+
+@lru_cache(maxsize=8)
+def _table(path: Path, modified: int, needed: tuple[str, ...]) -> dict[str, list[dict[str, str]]]:
+    try:
+        columns, rows = read_csv(path)
+    except TableError as error:
+        raise AnnotationError(str(error)) from error
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise AnnotationError(f"{path}: the column {missing[0]} is missing; found {', '.join(columns)}")
+    by_case: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        by_case.setdefault(row["case_id"], []).append(row)
+    return by_case
+
+
+def annotation_rows(path: Path, needed: tuple[str, ...]) -> dict[str, list[dict[str, str]]]:
+    try:
+        return _table(path, path.stat().st_mtime_ns, needed)
+    except FileNotFoundError:
+        raise AnnotationError(f"{path}: no such annotation file") from None
+
+
+def _number(case: Case, row: dict[str, str], column: str, default: float | None = None) -> float:
+    text = row.get(column, "")
+    if not text and default is not None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        raise AnnotationError(f"case {case.case_id}: {column} '{text}' of an annotation is not a number") from None
+    if not np.isfinite(value):
+        raise AnnotationError(f"case {case.case_id}: {column} '{text}' of an annotation is not finite")
+    return value
+
+
+def _box(case: Case, row: dict[str, str], grid: Grid) -> Lesion:
+    """A half-open voxel box; the diameter is that of the ellipse or ellipsoid inside it."""
+    depth = float(grid.shape[0])
+    low = np.array([_number(case, row, "x_min"), _number(case, row, "y_min"), _number(case, row, "z_min", 0.0)])
+    high = np.array([_number(case, row, "x_max"), _number(case, row, "y_max"), _number(case, row, "z_max", depth)])
+    if (high <= low).any() or (low < -0.5).any() or (high > np.array(grid.shape[::-1]) + 0.5).any():
+        raise AnnotationError(
+            f"case {case.case_id}: box {low.tolist()} to {high.tolist()} is empty or outside the image of "
+            f"{grid.shape[::-1]} voxels (x, y, z)"
+        )
+    x, y, z = grid.to_world(((low + high - 1) / 2)[None])[0].tolist()
+    sides = (high - low) * np.array(grid.spacing[::-1])
+    flat = grid.unit == "px" or grid.shape[0] == 1
+    size = np.pi / 4 * sides[0] * sides[1] if flat else np.pi / 6 * sides.prod()
+    diameter = float(equivalent_diameter(size, dimensions=2 if flat else 3))
+    if grid.unit == "px":
+        z = 0.0
+    box = tuple(map(float, (*low, *high)))
+    return Lesion(
+        x,
+        y,
+        z,
+        diameter,
+        grid.unit,
+        box,
+        row.get("class", "") or case.name,
+        row.get("reader", "") or case.reader,  # type: ignore[arg-type]
+    )
+
+
+def _point(case: Case, row: dict[str, str], grid: Grid) -> Lesion:
+    position = [_number(case, row, axis) for axis in "xyz"]
+    index = grid.to_index(np.array([position]))[0]
+    if (index < -1).any() or (index > np.array(grid.shape[::-1])).any():
+        raise AnnotationError(
+            f"case {case.case_id}: point {position} {grid.unit} lies outside the image "
+            f"(voxel {np.round(index, 1).tolist()} of {grid.shape[::-1]}); are the positions LPS mm?"
+        )
+    column = "diameter_px" if grid.unit == "px" and row.get("diameter_px") else "diameter_mm"
+    diameter = _number(case, row, column, 0.0)
+    ignore = row.get("ignore", "").lower() in ("1", "true", "yes")
+    return Lesion(
+        *position, max(diameter, 0.0), grid.unit, None, row.get("class", "") or case.name,
+        row.get("reader", "") or case.reader, ignore,
+    )  # fmt: skip

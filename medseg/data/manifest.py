@@ -1,0 +1,226 @@
+"""The manifest ``dataset.csv``: one row a case."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from medseg.errors import ManifestError, TableError
+from medseg.files import read_csv, write_csv
+
+__all__ = ["COLUMNS", "Case", "Manifest", "load_manifest", "write_manifest"]
+
+COLUMNS = (
+    "case_id", "patient_id", "image", "mask", "boxes", "points", "label", "class", "reader", "group", "split",
+    "modality", "view", "age", "sex", "ignore",
+)  # fmt: skip
+PARTS = ("train", "val", "test")
+FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+=@ -]*$")  # a case's name becomes the name of a folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One row of a manifest.
+
+    Parameters
+    ----------
+    images : tuple of str
+        Absolute paths of the channels; a member of a NumPy stack ends in ``#number``.
+    mask, boxes, points : Path or None
+        Annotation files, None where the cell is empty: the case is unlabelled in this way.
+    label : int or None
+        Label of the image.
+    name : str
+        Class of the lesions (column ``class``).
+    """
+
+    case_id: str
+    patient_id: str
+    images: tuple[str, ...]
+    mask: Path | None = None
+    boxes: Path | None = None
+    points: Path | None = None
+    label: int | None = None
+    name: str = ""
+    reader: str = ""
+    group: str = ""
+    split: str = ""
+    modality: str = ""
+    view: str = ""
+    age: str = ""
+    sex: str = ""
+    ignore: bool = False
+
+    @property
+    def annotation(self) -> str:
+        """How the case is annotated: mask, boxes, points, label, or empty for unlabelled."""
+        for kind in ("mask", "boxes", "points"):
+            if getattr(self, kind) is not None:
+                return kind
+        return "" if self.label is None else "label"
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether a reader looked at the case; unlabelled cases are never negatives."""
+        return self.annotation != ""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The cases of a data set, in the order of its file."""
+
+    path: Path
+    cases: tuple[Case, ...]
+
+
+def load_manifest(path: str | Path) -> Manifest:
+    """Read and check a manifest.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, or the folder that holds ``dataset.csv``.
+
+    Raises
+    ------
+    ManifestError
+        Naming the row: unknown or missing column, doubled case, missing file, wrong value, patient in two parts.
+    """
+    path = Path(path)
+    file = path / "dataset.csv" if path.is_dir() else path
+    if not file.is_file():
+        raise ManifestError(f"{file}: no such manifest; make one with `medseg prepare`")
+    try:
+        columns, rows = read_csv(file)
+    except TableError as error:
+        raise ManifestError(str(error)) from error
+    channels = _check_columns(file, columns)
+    if not rows:
+        raise ManifestError(f"{file}: lists no case")
+    cases: list[Case] = []
+    names: set[str] = set()
+    for line, row in enumerate(rows, start=2):
+        where = f"{file.name}, line {line}"
+        case = _case(where, row, channels, file.parent)
+        if case.case_id in names:
+            raise ManifestError(f"{where}: case {case.case_id} is listed twice")
+        names.add(case.case_id)
+        cases.append(case)
+    _check_files(file, cases)
+    _check_patients(file, cases)
+    return Manifest(file, tuple(cases))
+
+
+def _check_columns(file: Path, columns: list[str]) -> list[str]:
+    channels = ["image"]
+    for column in columns:
+        if re.fullmatch(r"image_[0-9]+", column):
+            channels.append(column)
+        elif column not in COLUMNS:
+            close = difflib.get_close_matches(column, COLUMNS, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise ManifestError(
+                f"{file}: unknown column '{column}'{hint}; allowed are {', '.join(COLUMNS)}, image_2 ..."
+            )
+    for needed in ("case_id", "patient_id", "image"):
+        if needed not in columns:
+            raise ManifestError(f"{file}: the column {needed} is missing")
+    return sorted(channels, key=lambda name: int(name.partition("_")[2] or 1))
+
+
+def _case(where: str, row: dict[str, str], channels: list[str], root: Path) -> Case:
+    case_id, patient_id = row["case_id"], row["patient_id"]
+    if not FILE_NAME.match(case_id):
+        raise ManifestError(f"{where}: case_id '{case_id}' must be letters, digits and _ . - (it names files)")
+    if not patient_id:
+        raise ManifestError(f"{where}: case {case_id} has no patient_id, without which patients could cross a split")
+    if not row["image"]:
+        raise ManifestError(f"{where}: case {case_id} has no image")
+    files = {kind: _resolve(root, row[kind]) if row.get(kind) else None for kind in ("mask", "boxes", "points")}
+    split = row.get("split", "")
+    if split and split not in PARTS:
+        raise ManifestError(f"{where}: split '{split}' of case {case_id}: allowed are {', '.join(PARTS)} or empty")
+    return Case(
+        case_id=case_id,
+        patient_id=patient_id,
+        images=tuple(str(_resolve(root, row[channel])) for channel in channels if row[channel]),
+        label=_label(where, case_id, row.get("label", "")),
+        name=row.get("class", ""),
+        split=split,
+        ignore=row.get("ignore", "").lower() in ("1", "true", "yes"),
+        **files,
+        **{key: row.get(key, "") for key in ("reader", "group", "modality", "view", "age", "sex")},  # type: ignore[arg-type]
+    )
+
+
+def _resolve(root: Path, cell: str) -> Path:
+    return Path(os.path.normpath(os.path.abspath(root / cell)))
+
+
+def _label(where: str, case_id: str, text: str) -> int | None:
+    if not text:
+        return None
+    if not text.isdigit():
+        raise ManifestError(f"{where}: label '{text}' of case {case_id} is not a whole number from 0")
+    return int(text)
+
+
+def _check_files(file: Path, cases: list[Case]) -> None:
+    """Every named file must exist; members of a stack share one file, which is looked at once."""
+    known: dict[str, bool] = {}
+    missing: list[tuple[str, str]] = []
+    for case in cases:
+        for name in (*case.images, case.mask, case.boxes, case.points):
+            if name is None:
+                continue
+            text = str(name)
+            target = text.rpartition("#")[0] if ".npy#" in text else text
+            if target not in known:
+                known[target] = os.path.exists(target)
+            if not known[target]:
+                missing.append((case.case_id, target))
+    if missing:
+        case_id, target = missing[0]
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise ManifestError(f"{file}: case {case_id}: {target} does not exist{more}")
+
+
+def _check_patients(file: Path, cases: list[Case]) -> None:
+    parts: dict[str, tuple[str, str]] = {}
+    for case in cases:
+        if not case.split:
+            continue
+        part, other = parts.setdefault(case.patient_id, (case.split, case.case_id))
+        if part != case.split:
+            raise ManifestError(
+                f"{file}: the patient of case {case.case_id} ({case.split}) is also in case {other} ({part}); "
+                "a patient must be in one part only"
+            )
+
+
+def write_manifest(path: str | Path, cases: Iterable[Case]) -> None:
+    """Write a manifest; paths become relative to its folder."""
+    path = Path(path)
+    root = os.path.abspath(path.parent)
+    cases = list(cases)
+    n_channels = max((len(case.images) for case in cases), default=1)
+    channels = [f"image_{number}" for number in range(2, n_channels + 1)]
+    columns = [*COLUMNS[:3], *channels, *COLUMNS[3:]]
+    write_csv(path, columns, (_row(case, channels, root) for case in cases))
+
+
+def _row(case: Case, channels: list[str], root: str) -> dict[str, object]:
+    row: dict[str, object] = {
+        name: getattr(case, name)
+        for name in ("case_id", "patient_id", "label", "reader", "group", "split", "modality", "view", "age", "sex")
+    }
+    row["class"] = case.name
+    row["ignore"] = "1" if case.ignore else ""
+    for column, image in zip(["image", *channels], case.images):
+        row[column] = os.path.relpath(image, root)
+    for kind in ("mask", "boxes", "points"):
+        target = getattr(case, kind)
+        row[kind] = "" if target is None else os.path.relpath(target, root)
+    return row

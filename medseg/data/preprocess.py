@@ -1,0 +1,136 @@
+"""From an image as it was read to what a network is given: grid, crop, grey values.
+
+Training and prediction call the same function, so that they cannot differ.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from medseg.data.resample import canonical_grid, resample, resized_grid, respaced_grid
+from medseg.data.settings import InputSettings, IntensitySettings
+from medseg.errors import GeometryError, ImageError
+from medseg.volume import Grid, Volume
+
+__all__ = ["Prepared", "normalise", "prepare_image", "stack_channels", "working_grid"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """An image ready for a network.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (channel, z, y, x)
+        On `grid`.
+    grid : Grid
+        The working grid.
+    source : Grid
+        The grid of the image as it was read.
+    """
+
+    image: np.ndarray
+    grid: Grid
+    source: Grid
+
+
+def stack_channels(volumes: list[Volume], case_id: str) -> Volume:
+    """Stack the images of one case as channels on the grid of the first.
+
+    Raises
+    ------
+    GeometryError
+        When a volume is mixed with a projection, or projections differ in size.
+    """
+    first = volumes[0]
+    arrays = [first.array]
+    for number, volume in enumerate(volumes[1:], start=2):
+        if volume.is_projection != first.is_projection or (
+            first.is_projection and volume.grid.shape != first.grid.shape
+        ):
+            raise GeometryError(
+                f"case {case_id}: image_{number} {volume.grid.shape} ({volume.grid.unit}) does not lie on image "
+                f"{first.grid.shape} ({first.grid.unit}); projections of one case must agree in size"
+            )
+        if not first.is_projection:
+            _check_overlap(first.grid, volume.grid, case_id, number)
+        arrays.append(np.stack([resample(channel, volume.grid, first.grid) for channel in volume.array]))
+    return replace(first, array=np.concatenate(arrays))
+
+
+def _check_overlap(first: Grid, other: Grid, case_id: str, number: int) -> None:
+    """The centre of the first image must lie inside the other one."""
+    centre = first.to_world((np.array([first.shape[::-1]]) - 1) / 2)
+    index = other.to_index(centre)[0]
+    if (index < -0.5).any() or (index > np.array(other.shape[::-1]) - 0.5).any():
+        raise GeometryError(f"case {case_id}: image_{number} does not cover the centre of the first image")
+
+
+def working_grid(source: Grid, settings: InputSettings, spacing: tuple[float, float, float] | None) -> Grid:
+    """Return the grid that `settings` ask for; `spacing` (z, y, x) is the planned one of 3D pipelines."""
+    grid = canonical_grid(source)
+    if settings.dimensions == 3:
+        if grid.unit == "px":
+            raise GeometryError("a 3D pipeline needs volumes with a position in space, found a projection image")
+        return respaced_grid(grid, spacing) if spacing else grid
+    return resized_grid(grid, settings.size) if settings.size else grid
+
+
+def prepare_image(volume: Volume, settings: InputSettings, *, spacing: tuple[float, float, float] | None) -> Prepared:
+    """Bring `volume` to the working grid and its grey values to a common scale.
+
+    Raises
+    ------
+    ImageError
+        When the channels do not fit, or the image holds nothing (constant, not finite).
+    """
+    if volume.array.shape[0] != settings.channels:
+        raise ImageError(f"the pipeline takes {settings.channels} channel(s), the image has {volume.array.shape[0]}")
+    grid = working_grid(volume.grid, settings, spacing)
+    image = np.stack([resample(channel, volume.grid, grid, outside=None) for channel in volume.array])
+    if settings.crop == "above_zero":
+        image, grid = _crop(image, grid)
+    image = np.stack([normalise(channel, settings.intensity) for channel in image])
+    if settings.mirrored_channel:
+        image = np.concatenate([image, image[..., ::-1]])
+    return Prepared(np.ascontiguousarray(image, dtype=np.float32), grid, volume.grid)
+
+
+def _crop(image: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
+    occupied = (image > 0).any(axis=0)
+    if not occupied.any():
+        raise ImageError("nothing in the image is above 0, so there is no body to crop to")
+    spans = []
+    for axis in range(3):
+        line = np.flatnonzero(occupied.any(axis=tuple(a for a in range(3) if a != axis)))
+        spans.append(slice(int(line[0]), int(line[-1]) + 1))
+    cropped = image[(slice(None), *spans)]
+    offset = np.eye(4)
+    offset[:3, 3] = [span.start for span in spans[::-1]]
+    return cropped, Grid(cropped.shape[1:], grid.affine @ offset, grid.unit)  # type: ignore[arg-type]
+
+
+def normalise(channel: np.ndarray, settings: IntensitySettings) -> np.ndarray:
+    """Bring the grey values of one channel, shape (z, y, x), to a common scale.
+
+    Raises
+    ------
+    ImageError
+        When the values are not finite, or constant where their spread is needed.
+    """
+    if not np.isfinite(channel).all():
+        raise ImageError("the image holds values that are not finite (NaN or infinity)")
+    if settings.method in ("window", "range"):
+        scaled = (channel - settings.low) / (settings.high - settings.low)
+        return np.clip(scaled, 0, 1) if settings.method == "window" else scaled
+    values = channel[channel > 0] if settings.foreground == "above_zero" else channel.ravel()
+    if values.size == 0 or values.min() == values.max():
+        found = "all zero" if not channel.any() else "constant"
+        raise ImageError(f"the image is {found}: there is nothing to see in it")
+    if settings.method == "zscore":
+        scaled = (channel - values.mean(dtype=np.float64)) / max(float(values.std(dtype=np.float64)), 1e-6)
+        if settings.foreground == "above_zero":  # the empty background stays apart from dark tissue
+            scaled = np.where(channel > 0, scaled, min(float(scaled.min()), -3.0))
+        return scaled
+    low, high = np.percentile(values, settings.percentiles)
+    return np.clip((channel - low) / max(float(high - low), 1e-6), -0.5, 1.5)

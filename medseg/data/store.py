@@ -1,0 +1,54 @@
+"""Access to prepared cases while training: from the cache on disk, or prepared on first use."""
+
+from pathlib import Path
+
+from medseg.data.cache import CachedCase, CacheOptions, build_cache, load_case, read_entry
+from medseg.data.manifest import Case
+
+__all__ = ["CaseStore", "is_stack"]
+
+MEMORY_BYTES = 1 << 30
+
+
+def is_stack(case: Case) -> bool:
+    """Whether the image is a member of a NumPy stack (``images.npy#12``), which needs no cache of its own."""
+    return ".npy#" in Path(str(case.images[0])).name
+
+
+class CaseStore:
+    """Prepared cases by name; small ones stay in memory.
+
+    Members of a NumPy stack are prepared on first use; everything else comes from the cache on disk.
+    """
+
+    def __init__(self, cases: list[Case], options: CacheOptions, entries: dict[str, Path]) -> None:
+        self._cases = {case.case_id: case for case in cases}
+        self._options, self._entries = options, entries
+        self._memory: dict[str, CachedCase] = {}
+        self._bytes = 0
+
+    @classmethod
+    def build(
+        cls, cases: list[Case], options: CacheOptions, folder: Path, *, workers: int = 2
+    ) -> tuple["CaseStore", dict[str, str]]:
+        """Build the cache of `cases` in `folder` and return the store with the reasons of failed cases."""
+        on_disk = [case for case in cases if not is_stack(case)]
+        entries, failures = build_cache(on_disk, options, folder, workers=workers)
+        usable = [case for case in cases if case.case_id not in failures]
+        return cls(usable, options, entries), failures
+
+    @property
+    def cases(self) -> list[Case]:
+        """The usable cases, in the order of the manifest."""
+        return list(self._cases.values())
+
+    def __getitem__(self, case_id: str) -> CachedCase:
+        if case_id in self._memory:
+            return self._memory[case_id]
+        entry = self._entries.get(case_id)
+        case = read_entry(entry) if entry is not None else load_case(self._cases[case_id], self._options)
+        size = case.image.nbytes + case.instances.nbytes
+        if self._bytes + size <= MEMORY_BYTES:
+            self._memory[case_id] = case
+            self._bytes += size
+        return case

@@ -1,0 +1,20 @@
+"""Build a detector from its settings."""
+
+from medseg.detectors.base import Detector
+from medseg.detectors.classification import ClassificationDetector
+from medseg.detectors.heatmap import HeatmapDetector
+from medseg.detectors.segmentation import SegmentationDetector
+from medseg.detectors.settings import ClassificationSettings, HeatmapSettings, SegmentationSettings
+
+__all__ = ["build_detector"]
+
+
+def build_detector(
+    settings: SegmentationSettings | HeatmapSettings | ClassificationSettings, classes: tuple[str, ...]
+) -> Detector:
+    """Build the detector that `settings` describe for `classes`."""
+    if isinstance(settings, SegmentationSettings):
+        return SegmentationDetector(settings, classes)
+    if isinstance(settings, HeatmapSettings):
+        return HeatmapDetector(settings, classes)
+    return ClassificationDetector(settings, classes)

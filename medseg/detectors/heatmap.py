@@ -1,0 +1,109 @@
+"""Lesions from boxes, points or masks: a Gaussian at each centre and the extents beside it."""
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from medseg.detectors.candidates import Candidate
+from medseg.detectors.settings import HeatmapSettings
+
+__all__ = ["HeatmapDetector"]
+
+PRIOR = 0.01  # expected share of centre voxels: the bias of a fresh head starts near it (Lin 2017)
+
+
+class HeatmapDetector:
+    """Detector of kind ``heatmap``; channels are one heat map a class, then log extents along the axes."""
+
+    validation_metric = "froc_partial_area"
+
+    def __init__(self, settings: HeatmapSettings, classes: tuple[str, ...]) -> None:
+        self.settings, self.classes = settings, classes
+
+    def output_channels(self, dimensions: int) -> int:
+        """Classes, then one extent an axis."""
+        return len(self.classes) + dimensions
+
+    def encode(self, instances: np.ndarray, class_of: np.ndarray, label: int) -> np.ndarray:
+        """Heat maps, log extents in voxels, and a map that is 1 at centres; float32 (class + axes + 1, *spatial)."""
+        n_classes, axes = len(self.classes), instances.ndim
+        target = np.zeros((n_classes + axes + 1, *instances.shape), np.float32)
+        for number, slices in enumerate(ndimage.find_objects(instances), start=1):
+            if slices is None:
+                continue
+            where = np.argwhere(instances[slices] == number)
+            offset = np.array([part.start for part in slices])
+            extent = where.max(axis=0) - where.min(axis=0) + 1.0
+            centre = np.round((where.max(axis=0) + where.min(axis=0)) / 2).astype(int) + offset
+            heat = target[class_of[number]]
+            np.maximum(heat, self._kernel(heat.shape, centre, extent), out=heat)
+            at = tuple(centre)
+            target[(slice(n_classes, n_classes + axes), *at)] = np.log(extent)
+            target[(-1, *at)] = 1.0
+        return target
+
+    def _kernel(self, shape: tuple[int, ...], centre: np.ndarray, extent: np.ndarray) -> np.ndarray:
+        sigma = np.maximum(self.settings.min_sigma, self.settings.sigma_fraction * extent)
+        kernel = np.ones((), np.float32)
+        for axis, side in enumerate(shape):
+            line = np.exp(-((np.arange(side) - centre[axis]) ** 2) / (2 * sigma[axis] ** 2)).astype(np.float32)
+            kernel = kernel[..., None] * line
+        return kernel
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Loss of the heat maps plus the weighted L1 loss of log extents at centres, in float32."""
+        n_classes = len(self.classes)
+        output, target = output.float(), target.float()
+        logits, heat = output[:, :n_classes], target[:, :n_classes]
+        centres = target[:, -1:]
+        n_centres = centres.sum().clamp(min=1)
+        extents = ((output[:, n_classes:] - target[:, n_classes:-1]).abs() * centres).sum() / n_centres
+        return self._heat_loss(logits, heat, n_centres) + self.settings.size_weight * extents
+
+    def _heat_loss(self, logits: torch.Tensor, heat: torch.Tensor, n_centres: torch.Tensor) -> torch.Tensor:
+        settings = self.settings
+        logits = logits + float(np.log(PRIOR / (1 - PRIOR)))
+        if settings.loss == "mse":
+            return ((logits.sigmoid() - heat) ** 2).mean()
+        # penalty-reduced focal loss, Law 2018 (CornerNet), arXiv:1808.01244, eq. 1
+        log_p, log_q = torch.nn.functional.logsigmoid(logits), torch.nn.functional.logsigmoid(-logits)
+        p = logits.sigmoid()
+        at_centre = heat > 1 - 1e-6
+        hit = torch.where(at_centre, (1 - p) ** settings.focal_alpha * log_p, 0)
+        miss = torch.where(at_centre, 0, (1 - heat) ** settings.focal_beta * p**settings.focal_alpha * log_q)
+        return -(hit.sum() + miss.sum()) / n_centres
+
+    def activate(self, output: torch.Tensor) -> torch.Tensor:
+        """Heat between 0 and 1, extents in voxels."""
+        n_classes = len(self.classes)
+        heat = (output[:, :n_classes].float() + float(np.log(PRIOR / (1 - PRIOR)))).sigmoid()
+        return torch.cat([heat, output[:, n_classes:].float().clamp(-1, 8).exp()], dim=1)
+
+    def decode(self, maps: np.ndarray, *, min_score: float, max_candidates: int) -> list[Candidate]:
+        """List local maxima of each heat map, with the extents predicted there."""
+        n_classes = len(self.classes)
+        axes = maps.shape[0] - n_classes
+        found: list[Candidate] = []
+        for class_index in range(n_classes):
+            heat = maps[class_index]  # (z, y, x)
+            side = 2 * self.settings.peak_radius + 1
+            size = (side if axes == 3 else 1, side, side)
+            peaks = np.argwhere((heat == ndimage.maximum_filter(heat, size=size)) & (heat >= max(min_score, 1e-6)))
+            peaks = peaks[np.argsort(-heat[tuple(peaks.T)], kind="stable")][:max_candidates]
+            found += [self._candidate(maps, peak, class_index) for peak in peaks]
+        return sorted(found, key=lambda candidate: -candidate.score)[:max_candidates]
+
+    def _candidate(self, maps: np.ndarray, peak: np.ndarray, class_index: int) -> Candidate:
+        extent = maps[(slice(len(self.classes), None), *peak)]
+        extent = np.ones(3) if len(extent) == 0 else np.concatenate([np.ones(3 - len(extent)), extent])
+        low, high = peak - extent / 2 + 0.5, peak + extent / 2 + 0.5
+        axes = maps.shape[0] - len(self.classes)
+        return Candidate(
+            centre=tuple(peak[::-1].astype(float).tolist()),
+            low=tuple(low[::-1].tolist()),
+            high=tuple(high[::-1].tolist()),
+            # area of the ellipse, volume of the ellipsoid inside the box
+            voxels=float(np.prod(extent) * (np.pi / 4 if axes == 2 else np.pi / 6)),
+            score=float(maps[(class_index, *peak)]),
+            class_index=class_index,
+        )

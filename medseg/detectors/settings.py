@@ -1,0 +1,60 @@
+"""Settings of the detectors: target, loss and decoding of each kind of task. Free of torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from medseg.config_base import Settings
+
+__all__ = ["ClassificationSettings", "DetectorSettings", "HeatmapSettings", "SegmentationSettings"]
+
+
+class SegmentationSettings(Settings):
+    """Lesions from masks: a probability for every voxel, components of it as candidates."""
+
+    kind: Literal["segmentation"] = Field("segmentation", description="the detector")
+    loss: Literal["dice_ce", "dice_focal", "focal"] = Field("dice_ce", description="sum of the named losses")
+    dice_over: Literal["batch", "sample"] = Field(
+        "batch", description="Dice over the whole batch (steadier where many samples have no lesion) or each sample"
+    )
+    focal_gamma: float = Field(2.0, ge=0, description="exponent of the focal loss")
+    positive_weight: float = Field(1.0, gt=0, description="weight of lesion voxels in the cross-entropy")
+    mask_threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a voxel belongs to the mask")
+    candidate_fraction: float = Field(
+        0.4, gt=0, lt=1, description="a candidate is the component around a peak above this share of the peak"
+    )
+    candidate_score: Literal["peak", "mean", "top"] = Field(
+        "top", description="score of a candidate: its peak, its mean, or the mean of its `top_voxels` highest voxels"
+    )
+    top_voxels: int = Field(20, ge=1, description="for candidate_score top")
+    min_voxels: int = Field(3, ge=1, description="candidates smaller than this, in working voxels, are left out")
+
+
+class HeatmapSettings(Settings):
+    """Lesions from boxes, points or masks: a peak at each centre, extents regressed beside it.
+
+    The target is a Gaussian at each centre, ``exp(-sum_d (u_d - c_d)^2 / (2 s_d^2))``, whose standard
+    deviation along each axis is ``s_d = max(min_sigma, sigma_fraction * extent_d)`` voxels
+    (Zhou 2019, Objects as Points, arXiv:1904.07850).
+    """
+
+    kind: Literal["heatmap"] = Field("heatmap", description="the detector")
+    sigma_fraction: float = Field(1 / 6, gt=0, description="kernel width as a share of the lesion's extent")
+    min_sigma: float = Field(1.5, gt=0, description="smallest kernel width in working voxels")
+    loss: Literal["focal", "mse"] = Field("focal", description="penalty-reduced focal loss or mean squared error")
+    focal_alpha: float = Field(2.0, ge=0, description="exponent on the error")
+    focal_beta: float = Field(4.0, ge=0, description="exponent that spares voxels near a centre")
+    size_weight: float = Field(0.1, ge=0, description="weight of the extent's L1 loss (log voxels)")
+    peak_radius: int = Field(2, ge=1, description="a candidate is the highest voxel within this many voxels")
+
+
+class ClassificationSettings(Settings):
+    """One label an image: softmax over `classes`; with two classes the score is that of class 1."""
+
+    kind: Literal["classification"] = Field("classification", description="the detector")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
+
+
+DetectorSettings = Annotated[
+    SegmentationSettings | HeatmapSettings | ClassificationSettings, Field(discriminator="kind")
+]

@@ -1,0 +1,67 @@
+"""Which images a path holds, for prediction."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from medseg.errors import ImageError
+from medseg.imaging.dicom import group_series, read_headers
+from medseg.imaging.read import format_of
+
+__all__ = ["ImageSource", "find_inputs"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSource:
+    """One image to predict.
+
+    Parameters
+    ----------
+    case_id : str
+        Stem of the file, or the hash of the series UID of bare DICOM.
+    path : Path
+        File or folder for `medseg.imaging.read`.
+    series_uid : str or None
+        The series, where the folder may hold several.
+    """
+
+    case_id: str
+    path: Path
+    series_uid: str | None = None
+
+
+def find_inputs(path: str | Path) -> list[ImageSource]:
+    """List the images at or below `path`: one case a file, one a DICOM series.
+
+    Raises
+    ------
+    ImageError
+        When the path does not exist, or two files would become the same case.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ImageError(f"{path}: no such file or folder")
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    plain = [file for file in files if format_of(file) in ("nifti", "itk", "picture")]
+    sources = [ImageSource(_stem(file), file) for file in plain]
+    if any(format_of(file) == "dicom" for file in files):
+        headers, _ = read_headers(path)
+        for uid, members in group_series(headers).items():
+            folder = members[0][0] if len(members) == 1 else path
+            sources.append(ImageSource(_pseudonym(uid), folder, uid))
+    seen: dict[str, Path] = {}
+    for source in sources:
+        if source.case_id in seen:
+            raise ImageError(
+                f"{source.path} and {seen[source.case_id]} would both be case {source.case_id}; rename one"
+            )
+        seen[source.case_id] = source.path
+    return sources
+
+
+def _stem(file: Path) -> str:
+    return file.name[: -len(".nii.gz")] if file.name.endswith(".nii.gz") else file.stem
+
+
+def _pseudonym(series_uid: str) -> str:
+    return hashlib.sha256(series_uid.encode()).hexdigest()[:16]

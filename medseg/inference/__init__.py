@@ -1,0 +1,1 @@
+"""Running a trained network: windows, batches of cases, prediction folders."""

@@ -1,0 +1,208 @@
+"""Batch prediction: goes on past a bad case, and can be taken up again."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medseg.data.annotations import read_lesions, read_mask
+from medseg.data.manifest import Case, load_manifest
+from medseg.data.preprocess import Prepared, prepare_image, stack_channels
+from medseg.drawing import draw_overlay
+from medseg.errors import ConfigError, ImageError, ManifestError, MedsegError
+from medseg.files import atomic_path
+from medseg.imaging import find_inputs, read, write_map, write_mask
+from medseg.inference.model import Model, Prediction
+from medseg.inference.prediction_folder import CaseRecord, PredictionFolder
+from medseg.progress import Progress
+from medseg.volume import Volume
+
+__all__ = ["SAVEABLE", "PredictResult", "predict_batch"]
+
+logger = logging.getLogger(__name__)
+SAVEABLE = ("mask", "probability", "overlay")
+
+
+@dataclass(frozen=True, slots=True)
+class PredictResult:
+    """Outcome of a batch: how many cases, and the reason of each that failed."""
+
+    path: Path
+    n_cases: int
+    failures: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    case_id: str
+    patient_id: str
+    images: tuple[str, ...]
+    series_uid: str | None
+    case: Case | None
+
+
+def predict_batch(
+    model: Model,
+    source: str | Path,
+    output: str | Path,
+    *,
+    subset: str = "all",
+    save: Sequence[str] = ("mask", "overlay"),
+    resume: bool = False,
+    show_reference: bool = False,
+) -> PredictResult:
+    """Predict every image of `source` into a prediction folder.
+
+    Parameters
+    ----------
+    source : str or Path
+        An image file, a folder of images or of DICOM series, or a manifest (or the folder that holds one).
+    subset : {"train", "val", "test", "all"}
+        Part of the manifest, by the split that the model was trained with.
+    save : sequence of str
+        Images to write for each case: of `SAVEABLE`.
+    show_reference : bool
+        Draw the manifest's lesions into the overlays (never into any figure).
+
+    Raises
+    ------
+    MedsegError
+        When nothing can be predicted at all; a case that fails is reported in the result instead.
+    """
+    unknown = sorted(set(save) - set(SAVEABLE))
+    if unknown:
+        raise ConfigError(f"--save {unknown[0]}: unknown; allowed are {', '.join(SAVEABLE)}")
+    inputs = _inputs(model, Path(source), subset)
+    about = {
+        "pipeline": model.pipeline.name,
+        "model_sha256": model.digest,
+        "operating_point": model.operating_point,
+        "settings": {
+            "inference": model.pipeline.inference.model_dump(mode="json"),
+            "subset": subset,
+            "operating_point": model.operating_point,
+        },
+        "save": sorted(save),
+        "evaluation": model.pipeline.evaluation.model_dump(mode="json"),
+        "detector": model.pipeline.detector.kind,
+        "classes": list(model.pipeline.classes),
+        "calibration": model.calibration,
+    }
+    folder = PredictionFolder(Path(output), about, resume=resume)
+    done = folder.done() if resume else {}
+    records: list[CaseRecord] = [done[item.case_id] for item in inputs if item.case_id in done]
+    todo = [item for item in inputs if item.case_id not in done]
+    with Progress("predicting", len(inputs)) as progress:
+        progress.update(len(records))
+        for item, volume, prepared, reason in _read_ahead(model, todo):
+            record = _predict_one(model, item, volume, prepared, reason, folder, save, show_reference)
+            folder.add(record)
+            records.append(record)
+            progress.advance()
+    order = {item.case_id: number for number, item in enumerate(inputs)}
+    records.sort(key=lambda record: order[record.case_id])
+    folder.finish(records)
+    failures = {record.case_id: record.error for record in records if record.status == "failed"}
+    return PredictResult(folder.path, len(records), failures)
+
+
+def _inputs(model: Model, source: Path, subset: str) -> list[_Input]:
+    manifest_path = source / "dataset.csv" if source.is_dir() else source
+    if manifest_path.suffix == ".csv" and manifest_path.is_file():
+        manifest = load_manifest(manifest_path)
+        parts = ("train", "val", "test", "all")
+        if subset not in parts:
+            raise ConfigError(f"--subset {subset}: unknown; allowed are {', '.join(parts)}")
+        cases = [case for case in manifest.cases if subset == "all" or model.splits.get(case.case_id) == subset]
+        if not cases:
+            raise ManifestError(f"{manifest_path}: no case of it is in the model's {subset} part")
+        return [_Input(c.case_id, c.patient_id, tuple(map(str, c.images)), None, c) for c in cases]
+    if subset != "all":
+        raise ConfigError(f"--subset {subset} needs a manifest as input, found {source}")
+    found = find_inputs(source)
+    if not found:
+        raise ImageError(f"{source}: no image found; expected PNG, JPEG, NIfTI, NRRD, MHA or DICOM files")
+    return [_Input(item.case_id, "", (str(item.path),), item.series_uid, None) for item in found]
+
+
+def _read_ahead(model: Model, items: list[_Input]) -> Iterator[tuple[_Input, Volume | None, Prepared | None, str]]:
+    """Read and prepare the next image on a thread while the network runs over this one."""
+
+    def load(item: _Input) -> tuple[Volume | None, Prepared | None, str]:
+        try:
+            volumes = [read(image, series_uid=item.series_uid) for image in item.images]
+            volume = stack_channels(volumes, item.case_id)
+            return volume, prepare_image(volume, model.pipeline.input, spacing=model.plan.spacing_mm), ""
+        except MedsegError as error:
+            return None, None, str(error)
+        except FileNotFoundError as error:
+            return None, None, f"file is missing: {error.filename}"
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(load, items[0]) if items else None
+        for number, item in enumerate(items):
+            assert future is not None
+            volume, prepared, reason = future.result()
+            future = pool.submit(load, items[number + 1]) if number + 1 < len(items) else None
+            yield item, volume, prepared, reason
+
+
+def _predict_one(
+    model: Model,
+    item: _Input,
+    volume: Volume | None,
+    prepared: Prepared | None,
+    reason: str,
+    folder: PredictionFolder,
+    save: Sequence[str],
+    show_reference: bool,
+) -> CaseRecord:
+    began = time.monotonic()
+    record = CaseRecord(case_id=item.case_id, patient_id=item.patient_id, operating_point=model.operating_point)
+    record.training_case = model.splits.get(item.case_id) == "train"
+    if volume is None or prepared is None:
+        record.status, record.error = "failed", reason
+        logger.error("case %s failed: %s", item.case_id, reason)
+        return record
+    try:
+        prediction = model.predict_prepared(prepared, full_size=bool(save))
+        _save_images(item, volume, prediction, folder, save, model, show_reference)
+    except MedsegError as error:
+        record.status, record.error = "failed", str(error)
+        logger.error("case %s failed: %s", item.case_id, error)
+        return record
+    record.score, record.findings = prediction.score, prediction.findings
+    record.predicted_label = prediction.class_index
+    record.pixel_spacing_mm = volume.pixel_spacing_mm
+    record.seconds = round(time.monotonic() - began, 3)
+    return record
+
+
+def _save_images(
+    item: _Input,
+    volume: Volume,
+    prediction: Prediction,
+    folder: PredictionFolder,
+    save: Sequence[str],
+    model: Model,
+    show_reference: bool,
+) -> None:
+    target = folder.case_folder(item.case_id)
+    if "mask" in save and prediction.mask is not None:
+        write_mask(target / "mask.nii.gz", prediction.mask, volume.grid)
+    if "probability" in save and prediction.probability is not None:
+        write_map(target / "probability.nii.gz", prediction.probability, volume.grid)
+    if "overlay" in save:
+        reference: dict[str, Any] = {}
+        if show_reference and item.case is not None:
+            reference["lesions"] = read_lesions(item.case, volume.grid)
+            if item.case.mask is not None:
+                reference["reference_mask"] = read_mask(item.case, volume.grid)
+        picture = draw_overlay(
+            volume, prediction.reported, mask=prediction.mask, settings=model.pipeline.drawing, **reference
+        )
+        with atomic_path(target / "overlay.png") as temporary:
+            picture.save(temporary, format="PNG")

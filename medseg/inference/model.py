@@ -1,0 +1,227 @@
+"""A trained model: load it from a run, predict one image."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from medseg.config import Pipeline, load_pipeline
+from medseg.data.preprocess import Prepared, prepare_image
+from medseg.data.resample import resample
+from medseg.detectors.base import Detector
+from medseg.detectors.candidates import to_finding
+from medseg.detectors.factory import build_detector
+from medseg.detectors.settings import ClassificationSettings, SegmentationSettings
+from medseg.errors import CheckpointError, ConfigError
+from medseg.files import content_hash
+from medseg.inference.windows import predict_maps
+from medseg.lesion import Finding
+from medseg.networks.factory import build_network
+from medseg.planning.plan import Plan, read_plan
+from medseg.volume import Volume
+
+__all__ = ["Model", "Prediction", "load_model", "resolve_device"]
+
+WEIGHTS = Path("checkpoints") / "model.pt"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What a model says of one image.
+
+    Parameters
+    ----------
+    findings : list of Finding
+        Every candidate down to the low `min_score`, the best first.
+    score : float
+        Of the case: that of its best candidate (0 without one), or the probability of class 1.
+    class_index : int or None
+        Predicted class, for classification.
+    probability : ndarray of float32, shape (z, y, x), or None
+        In the geometry of the input: largest probability (or heat) over the classes.
+    mask : ndarray of uint8, shape (z, y, x), or None
+        In the geometry of the input, for segmentation.
+    operating_point : float
+        Score from which a finding is reported.
+    """
+
+    findings: list[Finding]
+    score: float
+    operating_point: float
+    class_index: int | None = None
+    class_probabilities: tuple[float, ...] = ()
+    probability: np.ndarray | None = None
+    mask: np.ndarray | None = None
+
+    @property
+    def reported(self) -> list[Finding]:
+        """The findings at or above the operating point."""
+        return [finding for finding in self.findings if finding.score >= self.operating_point]
+
+
+@dataclass(slots=True, eq=False)
+class Model:
+    """A network with everything that is needed to use it.
+
+    Parameters
+    ----------
+    calibration : dict
+        Thresholds chosen on validation: ``operating_point``, ``mask_threshold``.
+    training_patients : frozenset of str
+        Pseudonyms of the patients that the network was trained on.
+    """
+
+    pipeline: Pipeline
+    plan: Plan
+    network: nn.Module
+    detector: Detector
+    calibration: dict[str, float] = field(default_factory=dict)
+    splits: dict[str, str] = field(default_factory=dict)
+    digest: str = ""
+
+    @property
+    def operating_point(self) -> float:
+        """Score from which a finding is reported."""
+        chosen = self.pipeline.inference.operating_point
+        return float(self.calibration.get("operating_point", 0.5) if chosen is None else chosen)
+
+    def maps(self, prepared: Prepared) -> np.ndarray:
+        """Activated maps of the detector on the working grid, shape (map, z, y, x)."""
+        device = next(self.network.parameters()).device
+        autocast = None
+        if self.plan.precision != "float32":
+            autocast = torch.autocast(device.type, getattr(torch, self.plan.precision))
+        return predict_maps(
+            self.network, self.detector, prepared.image,
+            patch_size=self.plan.patch_size, settings=self.pipeline.inference, autocast=autocast,
+        )  # fmt: skip
+
+    def predict(self, volume: Volume) -> Prediction:
+        """Find lesions in one image.
+
+        Raises
+        ------
+        MedsegError
+            When the image does not fit the pipeline (channels, geometry, content).
+        """
+        prepared = prepare_image(volume, self.pipeline.input, spacing=self.plan.spacing_mm)
+        return self.predict_prepared(prepared)
+
+    def predict_prepared(self, prepared: Prepared, *, full_size: bool = True) -> Prediction:
+        """Find lesions in an image that is prepared already; `full_size` also brings maps to the input's grid."""
+        if isinstance(self.pipeline.detector, ClassificationSettings):
+            return self._classify(prepared)
+        maps = self.maps(prepared)
+        n_classes = len(self.pipeline.classes)
+        settings = self.pipeline.inference
+        candidates = self.detector.decode(maps, min_score=settings.min_score, max_candidates=settings.max_candidates)
+        findings = [
+            to_finding(c, working=prepared.grid, source=prepared.source, classes=self.pipeline.classes)
+            for c in candidates
+        ]
+        probability = mask = None
+        if full_size:
+            probability = resample(maps[:n_classes].max(axis=0), prepared.grid, prepared.source, smooth=False)
+            if isinstance(self.pipeline.detector, SegmentationSettings):
+                mask = (probability >= self.mask_threshold).astype(np.uint8)
+        score = findings[0].score if findings else 0.0
+        return Prediction(findings, score, self.operating_point, probability=probability, mask=mask)
+
+    @property
+    def mask_threshold(self) -> float:
+        """Probability from which a voxel belongs to the mask."""
+        assert isinstance(self.pipeline.detector, SegmentationSettings)
+        return float(self.calibration.get("mask_threshold", self.pipeline.detector.mask_threshold))
+
+    @torch.inference_mode()
+    def _classify(self, prepared: Prepared) -> Prediction:
+        device = next(self.network.parameters()).device
+        image = torch.from_numpy(prepared.image).to(device)
+        batch = image.swapaxes(0, 1) if self.pipeline.input.dimensions == 2 else image[None]
+        values = self.detector.activate(self.network(batch)).mean(dim=0).cpu().numpy()
+        best = int(values.argmax())
+        score = float(values[1] if len(values) == 2 else values[best])
+        return Prediction(
+            [], score, self.operating_point, class_index=best, class_probabilities=tuple(map(float, values))
+        )
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device that exists.
+
+    Raises
+    ------
+    ConfigError
+        When the device is unknown or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"--device {name}: unknown; allowed are auto, cpu, cuda, cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA device(s)")
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"--device {name}: unknown; allowed are auto, cpu, cuda, cuda:N")
+    return device
+
+
+def load_model(path: str | Path, *, device: str = "auto", operating_point: float | None = None) -> Model:
+    """Load the model of a run folder.
+
+    Parameters
+    ----------
+    path : str or Path
+        RUN folder (or one fold of it).
+    operating_point : float, optional
+        Report findings from this score on, instead of the one chosen on validation.
+
+    Raises
+    ------
+    CheckpointError
+        When the folder is not a run with a finished checkpoint.
+    """
+    from medseg.training.checkpoint import load_checkpoint
+
+    run = Path(path)
+    if not run.is_dir():
+        raise CheckpointError(f"model {path}: no such folder; expected a run made by `medseg train`")
+    if not (run / "pipeline.yaml").is_file():
+        raise CheckpointError(f"model {path}: holds no pipeline.yaml, so it is not a run of `medseg train`")
+    pipeline = load_pipeline(run / "pipeline.yaml")
+    if operating_point is not None:
+        inference = pipeline.inference.model_copy(update={"operating_point": operating_point})
+        pipeline = pipeline.model_copy(update={"inference": inference})
+    plan = read_plan(run / "plan.json")
+    content = load_checkpoint(run / WEIGHTS)
+    detector = build_detector(pipeline.detector, pipeline.classes)
+    network = network_for(pipeline, plan, detector)
+    try:
+        network.load_state_dict(content["weights"])
+    except (KeyError, RuntimeError) as error:
+        raise CheckpointError(f"{run / WEIGHTS}: does not fit the run's pipeline.yaml") from error
+    network.to(resolve_device(device)).eval()
+    return Model(
+        pipeline, plan, network, detector, dict(content["calibration"]), _splits(run), content_hash([run / WEIGHTS])
+    )
+
+
+def _splits(run: Path) -> dict[str, Any]:
+    import json
+
+    path = run / "splits.json"
+    return json.loads(path.read_text())["cases"] if path.is_file() else {}
+
+
+def network_for(pipeline: Pipeline, plan: Plan, detector: Detector) -> nn.Module:
+    """Build the network of a pipeline for the planned patch."""
+    return build_network(
+        pipeline.network,
+        in_channels=pipeline.input.network_channels,
+        out_channels=detector.output_channels(pipeline.input.dimensions),
+        patch_size=plan.patch_size,
+    )

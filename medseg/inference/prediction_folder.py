@@ -1,0 +1,147 @@
+"""The prediction folder: one record a case while it grows, ``cases.csv`` and ``findings.csv`` when it is whole."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medseg.errors import OutputError
+from medseg.files import write_csv, write_json
+from medseg.lesion import FINDING_COLUMNS, Finding
+
+__all__ = ["CASE_COLUMNS", "CaseRecord", "PredictionFolder"]
+
+CASE_COLUMNS = (
+    "case_id", "patient_id", "status", "error", "score", "n_findings", "seconds", "predicted_label", "training_case",
+)  # fmt: skip
+SCHEMA_VERSION = 1
+
+
+@dataclass(slots=True, kw_only=True)
+class CaseRecord:
+    """What became of one case.
+
+    Parameters
+    ----------
+    status : {"ok", "failed", "out_of_scope"}
+    findings : list of Finding
+        Every candidate.
+    operating_point : float
+        Score from which findings are reported.
+    """
+
+    case_id: str
+    patient_id: str = ""
+    status: str = "ok"
+    error: str = ""
+    score: float | None = None
+    seconds: float = 0.0
+    predicted_label: int | None = None
+    training_case: bool = False
+    pixel_spacing_mm: tuple[float, float] | None = None
+    operating_point: float = 0.5
+    findings: list[Finding] = field(default_factory=list)
+
+    def case_row(self) -> dict[str, Any]:
+        """Row of ``cases.csv``."""
+        row = {name: getattr(self, name) for name in CASE_COLUMNS if name != "n_findings"}
+        row["n_findings"] = sum(finding.score >= self.operating_point for finding in self.findings)
+        row["training_case"] = int(self.training_case)
+        if self.status != "ok":
+            row["score"] = row["n_findings"] = None
+        return row
+
+    def finding_rows(self) -> Iterable[dict[str, Any]]:
+        """Rows of ``findings.csv``."""
+        for number, finding in enumerate(self.findings, start=1):
+            row: dict[str, Any] = {"case_id": self.case_id, "finding_id": number, "class": finding.name}
+            row |= {name: getattr(finding, name) for name in ("x", "y", "z", "unit", "score")}
+            row["reported"] = int(finding.score >= self.operating_point)
+            row |= dict(zip(("x_min", "y_min", "z_min", "x_max", "y_max", "z_max"), finding.box))
+            row |= _sizes(finding, self.pixel_spacing_mm)
+            yield row
+
+
+def _sizes(finding: Finding, pixel_spacing_mm: tuple[float, float] | None) -> dict[str, float]:
+    """Sizes in mm where the spacing is known, in pixels for projections."""
+    if finding.unit == "mm":
+        return {"diameter_mm": finding.diameter, "volume_mm3": finding.size}
+    sizes = {"diameter_px": finding.diameter, "area_px": finding.size}
+    if pixel_spacing_mm is not None:
+        sizes["diameter_mm"] = finding.diameter * (pixel_spacing_mm[0] * pixel_spacing_mm[1]) ** 0.5
+    return sizes
+
+
+class PredictionFolder:
+    """Write predictions case by case so that a killed run can be taken up again.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    about : dict
+        Model digest and settings; a folder made with others is refused.
+    resume : bool
+        Go on with the cases that the folder does not hold.
+
+    Raises
+    ------
+    OutputError
+        When the folder holds predictions and `resume` is false, or they are of another model or setting.
+    """
+
+    def __init__(self, path: Path, about: dict[str, Any], *, resume: bool) -> None:
+        self.path, self.about = path, {"schema_version": SCHEMA_VERSION, **about}
+        stamp = path / "predictions.json"
+        if stamp.is_file():
+            before = json.loads(stamp.read_text())
+            if not resume:
+                raise OutputError(f"{path}: already holds predictions; go on with --resume, or choose another folder")
+            different = [key for key in ("model_sha256", "settings", "save") if before.get(key) != self._plain(key)]
+            if different:
+                raise OutputError(
+                    f"{path}: holds predictions made with another {', '.join(different)}; choose another folder"
+                )
+        elif path.exists() and any(path.iterdir()) and not resume:
+            raise OutputError(f"{path}: exists and is not a prediction folder; choose another folder")
+        write_json(stamp, self.about | {"complete": False})
+
+    def _plain(self, key: str) -> Any:
+        return json.loads(json.dumps(self.about.get(key), default=list))
+
+    def case_folder(self, case_id: str) -> Path:
+        """Folder for the images of one case."""
+        return self.path / "cases" / case_id
+
+    def _record(self, case_id: str) -> Path:
+        return self.case_folder(case_id) / "case.json"
+
+    def done(self) -> dict[str, CaseRecord]:
+        """Records of the cases that were predicted without failing."""
+        records = {}
+        for path in sorted(self.path.glob("cases/*/case.json")):
+            record = _read_record(path)
+            if record.status == "ok":
+                records[record.case_id] = record
+        return records
+
+    def add(self, record: CaseRecord) -> None:
+        """Write the record of one case; its images must be written before."""
+        write_json(self._record(record.case_id), {"schema_version": SCHEMA_VERSION, **asdict(record)})
+
+    def finish(self, records: list[CaseRecord]) -> None:
+        """Write the tables over all cases."""
+        write_csv(self.path / "cases.csv", CASE_COLUMNS, [record.case_row() for record in records])
+        rows = (row for record in records for row in record.finding_rows())
+        write_csv(self.path / "findings.csv", FINDING_COLUMNS, rows)
+        write_json(self.path / "predictions.json", self.about | {"complete": True, "n_cases": len(records)})
+
+
+def _read_record(path: Path) -> CaseRecord:
+    content = json.loads(path.read_text())
+    content.pop("schema_version")
+    content["findings"] = [Finding(**{**f, "box": tuple(f["box"])}) for f in content["findings"]]
+    spacing = content["pixel_spacing_mm"]
+    content["pixel_spacing_mm"] = tuple(spacing) if spacing else None
+    return CaseRecord(**content)

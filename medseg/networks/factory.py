@@ -1,0 +1,78 @@
+"""Build a network from its settings. Networks hold no parallelism: they are written as for one device."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from monai.networks.nets import DenseNet121, DenseNet169, DenseNet201, DenseNet264, DynUNet
+
+from medseg.errors import ConfigError
+from medseg.networks.settings import DenseNetSettings, SmallCnnSettings, UNetSettings
+from medseg.networks.small_cnn import SmallCnn
+
+__all__ = ["build_network", "level_strides"]
+
+DENSENETS = {121: DenseNet121, 169: DenseNet169, 201: DenseNet201, 264: DenseNet264}
+SMALLEST_SIDE = 4  # voxels at the deepest level: below this a 3x3 kernel sees mostly padding
+
+
+def level_strides(patch_size: Sequence[int], levels: int) -> list[tuple[int, ...]]:
+    """Stride of each level of a U-Net, the first being 1.
+
+    An axis is halved as long as it is even and at least `SMALLEST_SIDE` voxels remain, so flat patches of
+    anisotropic volumes stop shrinking along z first.
+
+    Examples
+    --------
+    >>> level_strides((8, 32, 32), 4)
+    [(1, 1, 1), (2, 2, 2), (1, 2, 2), (1, 2, 2)]
+    """
+    size = list(patch_size)
+    strides = [(1,) * len(size)]
+    for _ in range(levels - 1):
+        stride = tuple(2 if side % 2 == 0 and side // 2 >= SMALLEST_SIDE else 1 for side in size)
+        size = [side // step for side, step in zip(size, stride)]
+        strides.append(stride)
+    return strides
+
+
+def build_network(
+    settings: UNetSettings | DenseNetSettings | SmallCnnSettings,
+    *,
+    in_channels: int,
+    out_channels: int,
+    patch_size: Sequence[int],
+) -> torch.nn.Module:
+    """Build the network that `settings` describe, for patches of `patch_size` (its length is 2 or 3).
+
+    Raises
+    ------
+    ConfigError
+        When the network cannot take such a patch.
+    """
+    dimensions = len(patch_size)
+    if isinstance(settings, UNetSettings):
+        strides = level_strides(patch_size, len(settings.filters))
+        return cast(
+            torch.nn.Module,
+            DynUNet(
+                spatial_dims=dimensions,
+                in_channels=in_channels,
+                out_channels=out_channels,
+                kernel_size=[3] * len(strides),
+                strides=strides,
+                upsample_kernel_size=strides[1:],
+                filters=settings.filters,
+                norm_name="instance" if settings.norm == "instance" else "batch",
+                dropout=settings.dropout or None,
+                res_block=settings.block == "residual",
+            ),
+        )
+    if isinstance(settings, DenseNetSettings):
+        if min(patch_size) < 32:
+            raise ConfigError(f"network.name=densenet needs images of at least 32 voxels a side, found {patch_size}")
+        network = DENSENETS[settings.depth]
+        return network(dimensions, in_channels, out_channels, dropout_prob=settings.dropout)
+    if dimensions != 2:
+        raise ConfigError("network.name=small_cnn takes two-dimensional images: set input.dimensions=2")
+    return SmallCnn(settings, in_channels=in_channels, out_channels=out_channels, image_size=tuple(patch_size))

@@ -1,0 +1,159 @@
+"""Validation by the detector's own metric, and the thresholds a model is shipped with."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from medseg.data.cache import CachedCase
+from medseg.data.preprocess import Prepared
+from medseg.data.store import CaseStore
+from medseg.detectors.settings import ClassificationSettings, SegmentationSettings
+from medseg.evaluation import froc, match_pairs, partial_auc, roc_auc
+from medseg.inference.model import Model
+from medseg.lesion import Finding
+
+__all__ = ["Validation", "calibrate", "validate"]
+
+MASK_THRESHOLDS = tuple(np.round(np.arange(0.1, 0.95, 0.05), 2).tolist())
+
+
+@dataclass(slots=True)
+class Validation:
+    """What validation measured.
+
+    Parameters
+    ----------
+    value : float
+        The metric by which checkpoints are chosen; NaN where it is undefined.
+    figures : dict of str to float
+        Everything measured, for the log.
+    """
+
+    metric: str
+    value: float
+    figures: dict[str, float]
+    rows: list["_Case"] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Case:
+    name: str
+    positive: bool
+    score: float
+    correct: bool | None
+    findings: list[Finding]
+    hits: list[tuple[int, int]]  # (finding, lesion number from 0)
+    n_lesions: int
+    dice: np.ndarray | None  # at each of MASK_THRESHOLDS
+
+
+def validate(model: Model, store: CaseStore) -> Validation:
+    """Predict every case of `store` on its working grid and measure."""
+    rows = [_measure(model, store[case.case_id]) for case in store.cases]
+    figures: dict[str, float] = {}
+    positive = np.array([row.positive for row in rows])
+    score = np.array([row.score for row in rows])
+    if isinstance(model.pipeline.detector, ClassificationSettings):
+        figures["accuracy"] = float(np.mean([bool(row.correct) for row in rows]))
+    if len(model.pipeline.classes) <= 2 and positive.any() and not positive.all():
+        figures["auc"] = float(roc_auc(positive, score))
+        figures["partial_auc"] = float(partial_auc(positive, score).mcclish)
+    if isinstance(model.pipeline.detector, SegmentationSettings):
+        at = MASK_THRESHOLDS.index(model.mask_threshold) if model.mask_threshold in MASK_THRESHOLDS else 8
+        dice = [row.dice[at] for row in rows if row.dice is not None]
+        figures["dice"] = float(np.mean(dice)) if dice else float("nan")
+    if not isinstance(model.pipeline.detector, ClassificationSettings):
+        figures["froc_partial_area"] = _froc_area(rows)
+    metric = model.detector.validation_metric
+    return Validation(metric, figures.get(metric, float("nan")), figures, rows)
+
+
+def _measure(model: Model, case: CachedCase) -> _Case:
+    prepared = Prepared(np.asarray(case.image), case.grid, case.source)
+    instances = np.asarray(case.instances)
+    n_lesions = int(instances.max())
+    if isinstance(model.pipeline.detector, ClassificationSettings):
+        prediction = model.predict_prepared(prepared)
+        return _Case(
+            case.case_id, case.label > 0, prediction.score, prediction.class_index == case.label, [], [], 0, None
+        )
+    maps = model.maps(prepared)
+    settings = model.pipeline.inference
+    candidates = model.detector.decode(maps, min_score=settings.min_score, max_candidates=settings.max_candidates)
+    hits = []
+    limit = np.array(instances.shape) - 1
+    for number, candidate in enumerate(candidates):
+        zyx = np.clip(np.round(candidate.centre[::-1]).astype(int), 0, limit)
+        lesion = int(instances[tuple(zyx)])
+        if lesion:
+            hits.append((number, lesion - 1))
+    dice = None
+    if isinstance(model.pipeline.detector, SegmentationSettings) and n_lesions:
+        dice = _dice(maps[: len(model.pipeline.classes)].max(axis=0), instances > 0)
+    findings = [
+        Finding(*candidate.centre, case.grid.unit, candidate.voxels, 0.0, candidate.score, "", (0.0,) * 6)  # type: ignore[arg-type]
+        for candidate in candidates
+    ]
+    score = candidates[0].score if candidates else 0.0
+    return _Case(case.case_id, n_lesions > 0, score, None, findings, hits, n_lesions, dice)
+
+
+def _dice(probability: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    bins = np.digitize(probability, MASK_THRESHOLDS)  # bin i: at or above threshold i - 1
+    counts = np.bincount(bins.ravel(), minlength=len(MASK_THRESHOLDS) + 1)
+    inside = np.bincount(bins[reference], minlength=len(MASK_THRESHOLDS) + 1)
+    predicted, overlap = counts[::-1].cumsum()[::-1][1:], inside[::-1].cumsum()[::-1][1:]
+    return 2 * overlap / (predicted + reference.sum())
+
+
+def _matches(rows: list[_Case]):  # type: ignore[no-untyped-def]
+    cases = {"case_id": [row.name for row in rows]}
+    marks: dict[str, list] = {"case_id": [], "x": [], "y": [], "z": [], "score": []}
+    lesions: dict[str, list] = {"case_id": [], "x": [], "y": [], "z": [], "diameter_mm": []}
+    pairs = []
+    for row in rows:
+        first_mark, first_lesion = len(marks["score"]), len(lesions["x"])
+        for finding in row.findings:
+            for key, value in zip(("case_id", "x", "y", "z"), (row.name, finding.x, finding.y, finding.z)):
+                marks[key].append(value)
+            marks["score"].append(finding.score)
+        for _ in range(row.n_lesions):
+            for key in lesions:
+                lesions[key].append(row.name if key == "case_id" else 0.0)
+        pairs += [(first_mark + mark, first_lesion + lesion) for mark, lesion in row.hits]
+    return match_pairs(cases, marks, lesions, pairs)
+
+
+def _froc_area(rows: list[_Case]) -> float:
+    if not any(row.n_lesions for row in rows):
+        return float("nan")
+    curve = froc(_matches(rows))
+    return float(np.mean([curve.sensitivity_at(rate) for rate in (0.125, 0.25, 0.5, 1, 2, 4, 8)]))
+
+
+def calibrate(model: Model, validation: Validation) -> dict[str, float]:
+    """Choose the operating point and the mask threshold on validation.
+
+    The operating point is the lowest score at which false positives stay within
+    ``inference.operating_point_fp`` a case; for classification the score of highest Youden index.
+    """
+    rows = validation.rows
+    chosen: dict[str, float] = {}
+    if isinstance(model.pipeline.detector, SegmentationSettings):
+        dice = np.array([row.dice for row in rows if row.dice is not None])
+        if len(dice):
+            chosen["mask_threshold"] = float(MASK_THRESHOLDS[int(dice.mean(axis=0).argmax())])
+    if isinstance(model.pipeline.detector, ClassificationSettings):
+        chosen["operating_point"] = 0.5
+        return chosen
+    hit = {(id(row), mark) for row in rows for mark, _ in row.hits}
+    false = sorted(
+        (f.score for row in rows for number, f in enumerate(row.findings) if (id(row), number) not in hit),
+        reverse=True,
+    )
+    allowed = int(model.pipeline.inference.operating_point_fp * len(rows))
+    if allowed < len(false):
+        chosen["operating_point"] = float(min(1.0, np.nextafter(false[allowed], 2)))
+    else:
+        chosen["operating_point"] = float(model.pipeline.inference.min_score)
+    return chosen
