@@ -4,12 +4,14 @@ import logging
 import sys
 from collections.abc import Mapping
 
-import click
 import typer
 
 from medseg.errors import MedsegError
 
 __all__ = ["SomeCasesFailed", "run", "some_failed"]
+
+# the base of what typer raises for wrong options: its own copy of click's class in newer versions, click's before
+USAGE_ERROR = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 
 class SomeCasesFailed(Exception):
@@ -50,9 +52,9 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
         if debug:
             raise
         print(f"medseg: error: {error}", file=sys.stderr)
-    except click.ClickException as error:
-        error.show()
-    except (KeyboardInterrupt, click.Abort):
+    except USAGE_ERROR as error:
+        print(f"medseg: error: {error.format_message()}; see `medseg --help`", file=sys.stderr)
+    except (KeyboardInterrupt, typer.Abort):
         print("medseg: interrupted; what was finished is kept", file=sys.stderr)
     except MemoryError:
         if debug:

@@ -19,9 +19,8 @@ def inspect(
     listing = inspect_paths(paths)
     for series in listing["series"]:
         problems = "; ".join(problem["message"] for problem in series["problems"])
-        print(
-            f"{series['status']:<8} {series['modality'] or '-':<4} {series['shape']} {series['path']} {problems}".rstrip()
-        )
+        kind = series["modality"] or "-"
+        print(f"{series['status']:<8} {kind:<4} {series['shape']} {series['path']} {problems}".rstrip())
     for file in listing["unreadable"]:
         print(f"unreadable {file['path']}: {file['reason']}")
     if json is not None:

@@ -108,7 +108,7 @@ def fit(
 
             lasted = time.monotonic() - loop_began
             row: dict[str, Any] = {
-                "step": state.step, "epoch": (state.step - 1) // plan.steps_per_epoch, "loss": float(loss),
+                "step": state.step, "epoch": (state.step - 1) // plan.steps_per_epoch, "loss": float(loss.detach()),
                 "lr": rate, "grad_norm": norm, "skipped": state.skipped, "seconds": round(state.seconds, 3),
                 "samples_per_second": round((state.step - first_step) * plan.batch_size / lasted, 2),
                 "wait_share": round(waited / lasted, 4),

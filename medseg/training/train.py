@@ -92,8 +92,12 @@ def train(
         plan = _choose(network, detector, samples, plan, pipeline)
         _open_run(run, pipeline, plan, splits, manifest)
 
+    # while training, without mirror images: a multiple faster, and the ranking of checkpoints hardly changes
+    quick = pipeline.inference.model_copy(update={"flip_axes": ()})
+    quick_pipeline = pipeline.model_copy(update={"inference": quick})
+
     def check(weights: dict[str, torch.Tensor]) -> Validation:
-        return validate(_model(pipeline, plan, weights, torch_device), stores["val"])
+        return validate(_model(quick_pipeline, plan, weights, torch_device), stores["val"])
 
     state = fit(
         network, detector, samples, plan, pipeline.training, run,

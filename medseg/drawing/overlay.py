@@ -1,0 +1,204 @@
+"""Original and result beside each other, lesions numbered."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from medseg.drawing.settings import DrawingSettings
+from medseg.lesion import Finding, Lesion
+from medseg.volume import Grid, Volume
+
+__all__ = ["draw_overlay", "grey_levels"]
+
+NOTICE = "Research use only, not a medical device"
+MARGIN = 1.25  # radius of a circle over that of the lesion, so that the lesion stays visible
+LEAST_RADIUS = 9  # pixels on the picture
+SCALE_BARS_MM = (100, 50, 20, 10, 5)
+
+
+def grey_levels(image: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
+    """Map grey values to uint8 by a window, or by the 0.5 and 99.5 percentiles."""
+    low, high = window if window is not None else np.percentile(image, [0.5, 99.5])
+    scaled = (image.astype(np.float32) - low) / max(float(high - low), 1e-6)
+    return (np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+
+
+def draw_overlay(
+    volume: Volume,
+    findings: Sequence[Finding],
+    *,
+    settings: DrawingSettings,
+    lesions: Sequence[Lesion] | None = None,
+    mask: np.ndarray | None = None,
+    reference_mask: np.ndarray | None = None,
+) -> Image.Image:
+    """Draw the reported findings over an image.
+
+    Parameters
+    ----------
+    volume : Volume
+        The input image; its first channel is shown.
+    findings : sequence of Finding
+        The findings to draw, the best first; they are numbered in this order.
+    lesions : sequence of Lesion, optional
+        The reference.
+    mask, reference_mask : ndarray, shape (z, y, x), optional
+        Outlined where `settings.mark` is ``contour``.
+
+    Returns
+    -------
+    PIL.Image.Image
+        One row for each slice shown: original and result.
+    """
+    rows = []
+    levels = grey_levels(volume.array[0], settings.window)
+    for z in _slices(volume.grid, findings, lesions or (), settings.max_slices):
+        rows.append(_row(volume, levels, z, findings, lesions or (), mask, reference_mask, settings))
+    width = max(row.width for row in rows)
+    canvas = Image.new("RGB", (width, sum(row.height for row in rows) + 18), "black")
+    top = 0
+    for row in rows:
+        canvas.paste(row, (0, top))
+        top += row.height
+    ImageDraw.Draw(canvas).text((4, top + 2), NOTICE, fill="#9e9e9e", font=ImageFont.load_default(11))
+    return canvas
+
+
+def _slices(grid: Grid, findings: Sequence[Finding], lesions: Sequence[Lesion], limit: int) -> list[int]:
+    """Slices of the best findings, then of the lesions; the middle one where there are none."""
+    depth = grid.shape[0]
+    chosen: list[int] = []
+    for item in (*findings, *lesions):
+        z = int(np.clip(round(float(grid.to_index(np.array([[item.x, item.y, item.z]]))[0, 2])), 0, depth - 1))
+        if z not in chosen:
+            chosen.append(z)
+    return chosen[:limit] or [depth // 2]
+
+
+def _row(
+    volume: Volume,
+    levels: np.ndarray,
+    z: int,
+    findings: Sequence[Finding],
+    lesions: Sequence[Lesion],
+    mask: np.ndarray | None,
+    reference_mask: np.ndarray | None,
+    settings: DrawingSettings,
+) -> Image.Image:
+    grey = Image.fromarray(levels[z])
+    scale_y, scale_x = _aspect(volume)
+    factor = max(1, -(-settings.min_size // grey.width))
+    size = (round(grey.width * factor * scale_x), round(grey.height * factor * scale_y))
+    original = grey.resize(size, Image.Resampling.BICUBIC).convert("RGB")
+    result = original.copy()
+    to_picture = np.array([size[0] / grey.width, size[1] / grey.height])
+    if settings.mark == "contour":
+        for layer, colour in ((reference_mask, settings.reference_colour), (mask, settings.found_colour)):
+            if layer is not None:
+                _outline(result, layer[z], colour)
+    for lesion in lesions:
+        _circle(result, volume.grid, lesion, z, to_picture, settings.reference_colour, "", settings)
+    for number, finding in enumerate(findings, start=1):
+        label = f"{number}: {finding.score:.2f}"
+        _circle(result, volume.grid, finding, z, to_picture, settings.found_colour, label, settings)
+    for picture in (original, result):
+        _annotate(picture, volume, z, to_picture)
+    return _joined(original, result, settings.layout)
+
+
+def _aspect(volume: Volume) -> tuple[float, float]:
+    """Relative height and width of a pixel, the smaller being 1."""
+    y, x = volume.grid.spacing[1:] if not volume.is_projection else (volume.pixel_spacing_mm or (1.0, 1.0))
+    return y / min(y, x), x / min(y, x)
+
+
+def _joined(original: Image.Image, result: Image.Image, layout: str) -> Image.Image:
+    gap = 4
+    if layout == "stacked":
+        canvas = Image.new("RGB", (original.width, original.height * 2 + gap), "black")
+        canvas.paste(result, (0, original.height + gap))
+    else:
+        canvas = Image.new("RGB", (original.width * 2 + gap, original.height), "black")
+        canvas.paste(result, (original.width + gap, 0))
+    canvas.paste(original, (0, 0))
+    return canvas
+
+
+def _circle(
+    picture: Image.Image,
+    grid: Grid,
+    item: Finding | Lesion,
+    z: int,
+    to_picture: np.ndarray,
+    colour: str,
+    label: str,
+    settings: DrawingSettings,
+) -> None:
+    index = grid.to_index(np.array([[item.x, item.y, item.z]]))[0]
+    spacing = np.array(grid.spacing[::-1])
+    radius = item.diameter / 2
+    off = abs(index[2] - z) * spacing[2]
+    if off > max(radius, spacing[2] / 2):
+        return
+    if grid.unit == "mm":  # the circle in which this slice cuts the sphere
+        radius = float(np.sqrt(max(radius**2 - off**2, 0)))
+    centre = (index[:2] + 0.5) * to_picture
+    draw = ImageDraw.Draw(picture)
+    if settings.mark == "circle":
+        r = np.maximum(radius / spacing[:2] * to_picture * MARGIN, LEAST_RADIUS)
+        draw.ellipse((*(centre - r), *(centre + r)), outline=colour, width=2)
+    else:
+        r = np.maximum(radius / spacing[:2] * to_picture, 2)
+    if label:
+        font = ImageFont.load_default(13)
+        width = draw.textlength(label, font=font)
+        x = min(float(centre[0] + r[0] * 0.75), picture.width - width - 2)
+        y = min(max(float(centre[1] - r[1] - 12), 0.0), picture.height - 16)
+        draw.text((x, y), label, fill=colour, font=font, stroke_width=1, stroke_fill="black")
+
+
+def _outline(picture: Image.Image, layer: np.ndarray, colour: str) -> None:
+    """Outline a mask, shape (y, x), two picture pixels wide."""
+    if not layer.any():
+        return
+    from scipy.ndimage import binary_erosion
+
+    large = np.asarray(
+        Image.fromarray((layer > 0).astype(np.uint8) * 255).resize(picture.size, Image.Resampling.NEAREST)
+    )
+    edge = (large > 0) & ~binary_erosion(large > 0, iterations=2)
+    rgb = np.asarray(picture).copy()
+    rgb[edge] = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    picture.paste(Image.fromarray(rgb))
+
+
+def _annotate(picture: Image.Image, volume: Volume, z: int, to_picture: np.ndarray) -> None:
+    """Orientation letters and slice number of volumes; a scale bar where the spacing is known."""
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
+    if not volume.is_projection:
+        left, top = _letters(volume.grid)
+        draw.text((3, picture.height // 2), left, fill="#bdbdbd", font=font)
+        draw.text((picture.width // 2, 2), top, fill="#bdbdbd", font=font)
+        draw.text((3, 2), f"slice {z + 1}/{volume.grid.shape[0]}", fill="#bdbdbd", font=font)
+    spacing_x = volume.grid.spacing[2] if not volume.is_projection else (volume.pixel_spacing_mm or (0, 0))[1]
+    if spacing_x <= 0:
+        return
+    for length in SCALE_BARS_MM:
+        pixels = length / spacing_x * to_picture[0]
+        if pixels < picture.width / 3:
+            y = picture.height - 8
+            draw.line((8, y, 8 + pixels, y), fill="#e0e0e0", width=2)
+            draw.text((8, y - 16), f"{length} mm", fill="#e0e0e0", font=font)
+            return
+
+
+def _letters(grid: Grid) -> tuple[str, str]:
+    """Letters of the patient's side at the left and at the upper edge of a slice."""
+    names = (("R", "L"), ("A", "P"), ("F", "H"))  # LPS: the axis grows towards the second
+    letters = []
+    for axis in (0, 1):
+        direction = grid.affine[:3, axis]
+        world = int(np.abs(direction).argmax())
+        letters.append(names[world][0] if direction[world] > 0 else names[world][1])
+    return letters[0], letters[1]
