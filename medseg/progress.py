@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 __all__ = ["Progress", "track"]
 
@@ -32,7 +32,7 @@ class Progress:
         self.title, self.total, self.done, self.note = title, total, 0, ""
         self._interval = interval_seconds
         self._started = self._last = time.monotonic()
-        self._bar = None
+        self._bar: Any = None
 
     def __enter__(self) -> "Progress":
         if sys.stderr.isatty():
@@ -40,9 +40,10 @@ class Progress:
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as RichProgress
 
-            columns = ["[bold]{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-            parts = [TextColumn(c) if isinstance(c, str) else c for c in [*columns, "{task.fields[note]}"]]
-            self._bar = RichProgress(*parts, console=Console(stderr=True))
+            self._bar = RichProgress(
+                TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"), console=Console(stderr=True),
+            )  # fmt: skip
             self._bar.start()
             self._task = self._bar.add_task(self.title, total=self.total, note="")
         return self

@@ -11,7 +11,7 @@ from medseg.errors import MedsegError
 __all__ = ["SomeCasesFailed", "run", "some_failed"]
 
 # the base of what typer raises for wrong options: its own copy of click's class in newer versions, click's before
-USAGE_ERROR = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+USAGE_ERROR: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 
 class SomeCasesFailed(Exception):
@@ -53,7 +53,9 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
             raise
         print(f"medseg: error: {error}", file=sys.stderr)
     except USAGE_ERROR as error:
-        print(f"medseg: error: {error.format_message()}; see `medseg --help`", file=sys.stderr)
+        print(
+            f"medseg: error: {getattr(error, 'format_message', error.__str__)()}; see `medseg --help`", file=sys.stderr
+        )
     except (KeyboardInterrupt, typer.Abort):
         print("medseg: interrupted; what was finished is kept", file=sys.stderr)
     except MemoryError:

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cc3d
 import numpy as np
@@ -144,7 +145,7 @@ def _box(case: Case, row: dict[str, str], grid: Grid) -> Lesion:
     diameter = float(equivalent_diameter(size, dimensions=2 if flat else 3))
     if grid.unit == "px":
         z = 0.0
-    box = tuple(map(float, (*low, *high)))
+    box: Any = tuple(map(float, (*low, *high)))
     return Lesion(
         x,
         y,
@@ -153,7 +154,7 @@ def _box(case: Case, row: dict[str, str], grid: Grid) -> Lesion:
         grid.unit,
         box,
         row.get("class", "") or case.name,
-        row.get("reader", "") or case.reader,  # type: ignore[arg-type]
+        row.get("reader", "") or case.reader,
     )
 
 
@@ -168,7 +169,8 @@ def _point(case: Case, row: dict[str, str], grid: Grid) -> Lesion:
     column = "diameter_px" if grid.unit == "px" and row.get("diameter_px") else "diameter_mm"
     diameter = _number(case, row, column, 0.0)
     ignore = row.get("ignore", "").lower() in ("1", "true", "yes")
+    px, py, pz = position
     return Lesion(
-        *position, max(diameter, 0.0), grid.unit, None, row.get("class", "") or case.name,
+        px, py, pz, max(diameter, 0.0), grid.unit, None, row.get("class", "") or case.name,
         row.get("reader", "") or case.reader, ignore,
     )  # fmt: skip

@@ -33,13 +33,11 @@ class Augmentation:
                 self._spatial.append(transforms.RandFlipd(both, prob=0.5, spatial_axis=axes[name]))
         if settings.affine_probability:
             self._spatial.append(_affine(settings, patch_size))
-        p = settings.intensity_probability
+        p, blur = settings.intensity_probability, (0.25, max(settings.blur, 0.25))
         if p:
             self._grey = [
                 transforms.RandGaussianNoised(["image"], prob=p, mean=0.0, std=settings.noise),
-                transforms.RandGaussianSmoothd(
-                    ["image"], prob=p / 2, **{f"sigma_{axis}": (0.25, settings.blur) for axis in "xyz"}
-                ),
+                transforms.RandGaussianSmoothd(["image"], blur, blur, blur, prob=p / 2),
                 transforms.RandScaleIntensityd(["image"], factors=settings.brightness, prob=p),
                 transforms.RandShiftIntensityd(["image"], offsets=settings.brightness, prob=p),
                 transforms.RandAdjustContrastd(["image"], prob=p, gamma=settings.gamma, retain_stats=True),

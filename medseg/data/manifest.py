@@ -150,7 +150,7 @@ def _case(where: str, row: dict[str, str], channels: list[str], root: Path) -> C
         name=row.get("class", ""),
         split=split,
         ignore=row.get("ignore", "").lower() in ("1", "true", "yes"),
-        **files,
+        **files,  # type: ignore[arg-type]
         **{key: row.get(key, "") for key in ("reader", "group", "modality", "view", "age", "sex")},  # type: ignore[arg-type]
     )
 

@@ -97,7 +97,7 @@ def prepare_image(volume: Volume, settings: InputSettings, *, spacing: tuple[flo
 
 
 def _crop(image: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
-    occupied = (image > 0).any(axis=0)
+    occupied: np.ndarray = np.asarray((image > 0).any(axis=0))
     if not occupied.any():
         raise ImageError("nothing in the image is above 0, so there is no body to crop to")
     spans = []

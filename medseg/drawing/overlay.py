@@ -69,7 +69,8 @@ def _slices(grid: Grid, findings: Sequence[Finding], lesions: Sequence[Lesion], 
     """Slices of the best findings, then of the lesions; the middle one where there are none."""
     depth = grid.shape[0]
     chosen: list[int] = []
-    for item in (*findings, *lesions):
+    items: list[Finding | Lesion] = [*findings, *lesions]
+    for item in items:
         z = int(np.clip(round(float(grid.to_index(np.array([[item.x, item.y, item.z]]))[0, 2])), 0, depth - 1))
         if z not in chosen:
             chosen.append(z)

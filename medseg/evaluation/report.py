@@ -42,7 +42,7 @@ class _Figures:
                 statistic(self._replicates[start : start + BLOCK]) for start in range(0, len(self._replicates), BLOCK)
             ]
         replicates = np.concatenate(blocks) if blocks else np.empty((0, len(values)))
-        figures = []
+        figures: list[dict[str, Any]] = []
         for number, value in enumerate(values):
             if not np.isfinite(value):
                 figures.append({"value": None, "ci_low": None, "ci_high": None, "reason": undefined})

@@ -1,6 +1,7 @@
 """NIfTI files."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def read_nifti(path: Path) -> Volume:
     import nibabel as nib
 
     try:
-        image = nib.load(path)
+        image: Any = nib.load(path)
         values = np.asarray(image.dataobj, dtype=np.float32)
     except Exception as error:  # nibabel raises many types for damaged files; each means the same here
         raise ImageError(f"{path}: damaged or not a NIfTI file ({type(error).__name__}: {error})") from error

@@ -33,7 +33,7 @@ class TrainingLog:
 
     def __init__(self, run: Path, *, first_step: int, tensorboard: bool) -> None:
         path = run / "log.csv"
-        rows = []
+        rows: list[dict[str, str]] = []
         if first_step and path.is_file():
             _, rows = _read_whole_rows(path)
         kept = [row for row in rows if int(row["step"]) <= first_step]

@@ -27,8 +27,10 @@ def autocast(precision: str, device: torch.device) -> Any:
     return torch.autocast(device.type, DTYPES[precision]) if precision in DTYPES else nullcontext()
 
 
-def to_memory_format(tensor_or_module: Any, channels_last: bool, dimensions: int) -> Any:
-    """Bring a tensor or a module to the channels-last (or ordinary) memory format."""
+def to_memory_format(tensor_or_module: Any, channels_last: bool | None, dimensions: int) -> Any:
+    """Bring a tensor or a module to the channels-last memory format; False leaves it, None makes it ordinary."""
+    if channels_last is None:
+        return tensor_or_module.to(memory_format=torch.contiguous_format)
     if not channels_last:
         return tensor_or_module
     return tensor_or_module.to(memory_format=torch.channels_last if dimensions == 2 else torch.channels_last_3d)
@@ -59,7 +61,7 @@ def choose_execution(
                 )
     finally:
         network.load_state_dict(saved)
-        network.to(memory_format=torch.contiguous_format)
+        to_memory_format(network, None, batch[0].ndim - 2)
         network.train(was_training)
         network.zero_grad(set_to_none=True)
     best = min(seconds, key=lambda key: seconds[key])
@@ -83,7 +85,7 @@ def _step_seconds(
     budget_seconds: float = 4.0,
 ) -> float:
     dimensions = batch[0].ndim - 2
-    network.to(memory_format=torch.contiguous_format)
+    to_memory_format(network, None, dimensions)
     to_memory_format(network, channels_last, dimensions)
     image = to_memory_format(batch[0].to(device), channels_last, dimensions)
     target = batch[1].to(device)

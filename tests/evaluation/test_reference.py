@@ -69,9 +69,7 @@ def test_luna16(real_data):
     lesions = {name: included[name] + excluded[name] for name in included}
     lesions["ignore"] = [""] * len(included["x"]) + ["1"] * len(excluded["x"])
     uids = [line for line in (folder / "sub40_seriesuids.csv").read_text().split() if line != "seriesuid"]
-    matches = match_marks(
-        {"case_id": uids}, table("sub40_results_dpn26.csv", "probability"), lesions, rule="luna16"
-    )
+    matches = match_marks({"case_id": uids}, table("sub40_results_dpn26.csv", "probability"), lesions, rule="luna16")
     assert matches.n_lesions == expected["n_nodules"]
     assert int(np.isfinite(matches.lesion_score).sum()) == expected["TP"]
     assert len(matches.false_score) == expected["FP"]

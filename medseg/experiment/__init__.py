@@ -1,0 +1,1 @@
+"""What takes several steps: evaluating a prediction folder, the demonstration."""

@@ -1,0 +1,126 @@
+"""One self-contained HTML page from run, prediction and evaluation folders."""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from PIL import Image
+
+import medseg
+from medseg.drawing.figures import froc_figure, roc_figure, training_figure
+from medseg.errors import OutputError
+from medseg.experiment.summary import summary_rows
+from medseg.files import read_csv, write_text
+
+__all__ = ["write_report"]
+
+GALLERY = 24
+WIDTH = 720  # pixels of a picture in the page
+
+
+def write_report(sources: Sequence[str | Path], output: str | Path, *, title: str = "") -> Path:
+    """Write a report.
+
+    Parameters
+    ----------
+    sources : sequence of path
+        Run, prediction and evaluation folders in any order; each is known by its files.
+    output : path
+        HTML file; nothing is loaded from elsewhere.
+
+    Raises
+    ------
+    OutputError
+        When a source is none of these.
+    """
+    content: dict[str, Any] = {"runs": [], "predictions": [], "evaluations": [], "notes": []}
+    for source in map(Path, sources):
+        known = False
+        if (source / "evaluation.json").is_file():
+            content["evaluations"].append(_evaluation(source))
+            known = True
+        if (source / "predictions.json").is_file():
+            content["predictions"].append(_predictions(source))
+            known = True
+        if (source / "plan.json").is_file() and (source / "log.csv").is_file():
+            content["runs"].append(_run(source))
+            known = True
+        if (source / "about.json").is_file():
+            content["notes"].append(json.loads((source / "about.json").read_text()))
+            known = True
+        if not known:
+            raise OutputError(f"{source}: neither a run, nor predictions, nor an evaluation; nothing to report")
+    names = [part["name"] for kind in ("evaluations", "runs", "predictions") for part in content[kind]]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("medseg.reporting", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.get_template("report.html").render(
+        title=title or f"Report: {names[0]}", version=medseg.__version__, **content
+    )
+    write_text(output, page)
+    return Path(output)
+
+
+def _evaluation(folder: Path) -> dict[str, Any]:
+    result = json.loads((folder / "evaluation.json").read_text())
+    curves = result.get("curves", {})
+    plots = []
+    if "roc" in curves and "partial_auc" in result["case_level"]:
+        plot = roc_figure(curves["roc"]["fpr"], curves["roc"]["tpr"], result["case_level"]["partial_auc"]["fpr_range"])
+        plots.append(("ROC curve of cases; shaded: the partial area", plot))
+    if "froc" in curves:
+        level = result["lesion_level"]["froc"]
+        plot = froc_figure(
+            curves["froc"]["fp_per_case"], curves["froc"]["sensitivity"], level["fp_per_case"], level["sensitivity"]
+        )
+        plots.append(("FROC curve of lesions; bars: intervals", plot))
+    groups = {name: (group["counts"], list(summary_rows(group))) for name, group in result.get("by_group", {}).items()}
+    name = result.get("pipeline", folder.name)
+    return {"name": name, "result": result, "rows": list(summary_rows(result)), "groups": groups, "plots": plots}
+
+
+def _run(folder: Path) -> dict[str, Any]:
+    plan = json.loads((folder / "plan.json").read_text())
+    _, rows = read_csv(folder / "log.csv")
+    validation = [(float(r["step"]), float(r["validation_value"])) for r in rows if r.get("validation_value")]
+    metric = next((r["validation_metric"] for r in rows if r.get("validation_metric")), "")
+    loss = [float(r["loss"] or "nan") for r in rows]
+    plot = training_figure([float(r["step"]) for r in rows], loss, validation, metric) if rows else ""
+    choices = [(name, plan.get(name), reason) for name, reason in plan["reasons"].items()]
+    last = rows[-1] if rows else {}
+    return {"name": folder.name, "plot": plot, "choices": choices, "plan": plan, "last": last}
+
+
+def _predictions(folder: Path) -> dict[str, Any]:
+    about = json.loads((folder / "predictions.json").read_text())
+    _, rows = read_csv(folder / "cases.csv")
+    troubled = [row for row in rows if row["status"] != "ok"]
+    ranked = sorted((row for row in rows if row["status"] == "ok"), key=lambda row: -float(row["score"] or 0))
+    pictures = []
+    for row in _spread(ranked):
+        path = folder / "cases" / row["case_id"] / "overlay.png"
+        if path.is_file():
+            pictures.append((row, _inline(path)))
+    return {"name": about["pipeline"], "about": about, "n_cases": len(rows), "troubled": troubled, "pictures": pictures}
+
+
+def _spread(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """At most `GALLERY` cases over the whole range of scores, so that the page shows more than successes."""
+    if len(rows) <= GALLERY:
+        return rows
+    step = (len(rows) - 1) / (GALLERY - 1)
+    return [rows[round(number * step)] for number in range(GALLERY)]
+
+
+def _inline(path: Path) -> str:
+    with Image.open(path) as picture:
+        small = picture.convert("RGB")
+    if small.width > WIDTH:
+        small = small.resize((WIDTH, round(small.height * WIDTH / small.width)), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    small.save(stream, format="JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
