@@ -14,8 +14,11 @@ def demo(
 ) -> None:
     """Go the whole way on sample data: prepare, train, predict, evaluate, report."""
     from medseg.experiment.demo import run_demo
+    from medseg.reporting import write_report
 
-    print(f"open {run_demo(output, minutes=minutes)}")
+    sources = run_demo(output, minutes=minutes)
+    page = write_report(sources, output / "report.html", title="Nodules on simulated chest radiographs")
+    print(f"open {page}")
 
 
 COMMANDS = (demo,)

@@ -38,7 +38,7 @@ def insert_nodules(
     taken: list[tuple[np.ndarray, float]] = []
     for nodule in range(1, number + 1):
         shape = _turned(shapes[random.integers(len(shapes))], random)
-        zoom = STEP_MM / spacing * random.uniform(0.85, 1.2)
+        zoom = STEP_MM / spacing * random.uniform(0.9, 1.4)
         soft = np.clip(ndimage.zoom(ndimage.gaussian_filter(shape.astype(np.float32), EDGE_MM), zoom, order=1), 0, 1)
         radius = float(np.cbrt(3 * (soft > 0.5).sum() / (4 * np.pi))) * spacing
         places = np.flatnonzero(chest.lung_depth_mm > radius + 3)
