@@ -1,0 +1,80 @@
+"""Folders of images: ``imagesTr`` / ``labelsTr``, LUNA16-style annotations, plain."""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from medseg.data.manifest import Case
+from medseg.errors import ManifestError
+from medseg.files import read_csv, write_csv
+from medseg.imaging import find_inputs
+
+__all__ = ["from_image_folder", "from_training_folders"]
+
+CHANNEL = re.compile(r"^(?P<case>.+)_(?P<channel>[0-9]{4})$")  # case_0000.nii.gz, case_0001.nii.gz
+
+
+def _stem(path: Path) -> str:
+    return path.name[: -len(".nii.gz")] if path.name.endswith(".nii.gz") else path.stem
+
+
+def from_training_folders(source: Path) -> list[Case]:
+    """``imagesTr/NAME[_0000].EXT`` with ``labelsTr/NAME.EXT``; a patient a case.
+
+    Cases without a file in ``labelsTr`` are unlabelled.
+    """
+    channels: dict[str, dict[int, Path]] = defaultdict(dict)
+    for path in sorted((source / "imagesTr").iterdir()):
+        if path.name.startswith(".") or not path.is_file():
+            continue
+        match = CHANNEL.match(_stem(path))
+        name, channel = (match["case"], int(match["channel"])) if match else (_stem(path), 0)
+        channels[name][channel] = path
+    labels = {_stem(path): path for path in sorted((source / "labelsTr").glob("*")) if not path.name.startswith(".")}
+    if not channels:
+        raise ManifestError(f"{source / 'imagesTr'}: holds no image")
+    return [
+        Case(
+            case_id=name, patient_id=name, images=tuple(str(files[c].resolve()) for c in sorted(files)),
+            mask=labels[name].resolve() if name in labels else None,
+        )
+        for name, files in channels.items()
+    ]  # fmt: skip
+
+
+def from_image_folder(source: Path) -> list[Case]:
+    """Images without annotation, one case an image, or with a LUNA16-style ``annotations.csv``."""
+    found = find_inputs(source)
+    if not found:
+        raise ManifestError(f"{source}: no image found; expected PNG, JPEG, NIfTI, NRRD, MHA or DICOM files")
+    table = source / "annotations.csv"
+    points = _luna_points(table) if table.is_file() else None
+    return [
+        Case(
+            case_id=item.case_id.replace("#", "_"), patient_id=item.case_id, images=(str(item.path.resolve()),),
+            points=points,
+        )
+        for item in found
+    ]  # fmt: skip
+
+
+def _luna_points(table: Path) -> Path:
+    """Check an ``annotations.csv`` (seriesuid, coordX, coordY, coordZ, diameter_mm) and put it into our columns."""
+    columns, rows = read_csv(table)
+    needed = ("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm")
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise ManifestError(f"{table}: the column {missing[0]} is missing; expected {', '.join(needed)}")
+    target = table.with_name("medseg_points.csv")
+    renamed = (
+        {
+            "case_id": r["seriesuid"],
+            "x": r["coordX"],
+            "y": r["coordY"],
+            "z": r["coordZ"],
+            "diameter_mm": r["diameter_mm"],
+        }
+        for r in rows
+    )
+    write_csv(target, ("case_id", "x", "y", "z", "diameter_mm"), renamed)
+    return target.resolve()
