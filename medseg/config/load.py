@@ -98,7 +98,7 @@ def _one_line(error: ValidationError) -> str:
         elif detail["type"] == "missing":
             problems.append(f"{field} is missing{_describe(location)}")
         else:
-            message = detail["msg"].removeprefix("Value error, ")
+            message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             shown = "" if isinstance(given, dict) or not field else f": given {given!r}, allowed: "
             problems.append(f"{field}{shown}{'' if shown or not field else ': '}{message}{_describe(location)}")
     return "; ".join(problems[:5])

@@ -43,7 +43,7 @@ def make_phantom(spacing_mm: float) -> tuple[np.ndarray, np.ndarray, Grid]:
         hounsfield[rib & ~lungs] = 500
     random = np.random.default_rng(0)
     for _ in range(160):  # vessels: small spheres in the lungs
-        centre = random.uniform((-115, -65, -100), (115, 65, 110))
+        x0, y0, z0 = random.uniform((-115, -65, -100), (115, 65, 110))
         radius = random.uniform(1.5, 3.5)
-        hounsfield[ellipsoid(*centre, radius, radius, radius * 4) & lungs] = 20
+        hounsfield[ellipsoid(x0, y0, z0, radius, radius, radius * 4) & lungs] = 20
     return hounsfield, lungs, grid
