@@ -17,12 +17,26 @@ from medseg.errors import OutputError, TableError
 __all__ = [
     "atomic_path",
     "content_hash",
+    "output_errors",
     "read_csv",
     "write_bytes",
     "write_csv",
     "write_json",
     "write_text",
 ]
+
+
+@contextmanager
+def output_errors(path: str | Path) -> Iterator[None]:
+    """Turn what the file system says about writing to `path` into an `OutputError` of one line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutputError(f"{path}: the disk is full; free some space and run the command again") from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
+            raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+        raise
 
 
 @contextmanager
@@ -39,19 +53,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".partial-", suffix="".join(path.suffixes[-2:]), dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OutputError(f"{path}: the disk is full; free some space and run the command again") from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
-            raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
-        raise
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=".partial-", suffix="".join(path.suffixes[-2:]), dir=path.parent)
+            os.close(handle)
+            temporary = Path(name)
+            yield temporary
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

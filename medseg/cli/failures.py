@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import Mapping
 
 import typer
@@ -48,23 +49,30 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
             print(f"failed: {text}", file=sys.stderr)
         print(f"{error}; the rest is complete", file=sys.stderr)
         return 1
-    except MedsegError as error:
-        if debug:
-            raise
-        print(f"medseg: error: {error}", file=sys.stderr)
     except USAGE_ERROR as error:
-        print(
-            f"medseg: error: {getattr(error, 'format_message', error.__str__)()}; see `medseg --help`", file=sys.stderr
-        )
+        text = f"{getattr(error, 'format_message', error.__str__)()}; see `medseg --help`"
     except (KeyboardInterrupt, typer.Abort):
         print("medseg: interrupted; what was finished is kept", file=sys.stderr)
-    except MemoryError:
+        return 2
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        sys.stdout = None
+        return 2
+    except Exception as error:
         if debug:
-            raise
-        print("medseg: error: out of memory", file=sys.stderr)
-    except OSError as error:
-        if debug:
-            raise
-        name = f" {error.filename}:" if error.filename else ""
-        print(f"medseg: error:{name} {error.strerror or error}", file=sys.stderr)
+            traceback.print_exc()
+            return 2
+        text = _in_one_line(error)
+    print(f"medseg: error: {text}", file=sys.stderr)
     return 2
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, MedsegError):
+        return str(error)
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return "out of memory; a smaller sampling.patch_size or training.batch_size needs less"
+    if isinstance(error, OSError):
+        name = f"{error.filename}: " if error.filename else ""
+        return f"{name}{error.strerror or error}"
+    first = str(error).strip().splitlines() or [""]
+    return f"unexpected {type(error).__name__}: {first[0]} (a fault of medseg; --debug shows where)"

@@ -41,8 +41,8 @@ def prepare(
 
 def plan(
     pipeline: Annotated[str, typer.Argument(help="pipeline file or name of a shipped one")],
+    data: Annotated[Path, typer.Option("-d", "--data", help="data set folder or manifest")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
-    data: Annotated[Path, typer.Option("-d", "--data", help="data set folder or manifest")] = Path(),
     json: Annotated[Path | None, typer.Option(help="write the plan as JSON")] = None,
     workers: Annotated[int, typer.Option(help="processes")] = 2,
 ) -> None:

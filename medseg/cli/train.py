@@ -5,20 +5,24 @@ from typing import Annotated
 
 import typer
 
+from medseg.cli.failures import some_failed
+
 __all__ = ["COMMANDS"]
 
 
 def train(
     pipeline: Annotated[str, typer.Argument(help="pipeline file or name of a shipped one")],
+    data: Annotated[Path, typer.Option("-d", "--data", help="data set folder or manifest")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="run folder")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
-    data: Annotated[Path, typer.Option("-d", "--data", help="data set folder or manifest")] = Path(),
-    output: Annotated[Path, typer.Option("-o", "--output", help="run folder")] = Path("run"),
     fold: Annotated[str | None, typer.Option("-f", "--fold", help="number of the fold, or all")] = None,
     resume: Annotated[bool, typer.Option(help="go on with the run's checkpoint")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     seed: Annotated[int | None, typer.Option(help="same as training.seed=N")] = None,
 ) -> None:
     """Train a detector."""
+    import json
+
     from medseg.config import load_pipeline
     from medseg.errors import ConfigError
     from medseg.training.train import train as train_run
@@ -32,6 +36,7 @@ def train(
         folds: list[int | None] = list(range(load_pipeline(pipeline, changes).split.folds))
     else:
         folds = [None if fold is None else int(fold)]
+    left_out: dict[str, str] = {}
     for number in folds:
         run = output if fold != "all" else output / f"fold_{number}"
         has_run = (run / "checkpoints" / "last.pt").is_file()
@@ -39,7 +44,9 @@ def train(
             pipeline, data, run, overrides=changes, fold=number,
             resume=resume and (has_run or fold != "all"), device=device,
         )  # fmt: skip
+        left_out |= json.loads((run / "splits.json").read_text()).get("left_out", {})
         print(run)
+    some_failed(left_out)
 
 
 COMMANDS = (train,)

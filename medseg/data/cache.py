@@ -19,8 +19,8 @@ from medseg.data.instances import draw_lesions, mask_instances
 from medseg.data.manifest import Case
 from medseg.data.preprocess import Prepared, prepare_image, stack_channels
 from medseg.data.settings import InputSettings
-from medseg.errors import AnnotationError, MedsegError
-from medseg.files import content_hash, write_json
+from medseg.errors import AnnotationError, MedsegError, OutputError
+from medseg.files import content_hash, output_errors, write_json
 from medseg.imaging import read
 from medseg.progress import Progress
 from medseg.volume import Grid
@@ -207,6 +207,8 @@ def _build_one(case: Case, options: CacheOptions, folder: Path) -> tuple[str, st
         key = cache_key(case, options)
         if not (folder / key).is_dir():
             _write_entry(load_case(case, options), folder, key)
+    except OutputError:
+        raise  # the cache cannot be written: no fault of the case
     except MedsegError as error:
         return case.case_id, "", str(error)
     except FileNotFoundError as error:
@@ -215,10 +217,12 @@ def _build_one(case: Case, options: CacheOptions, folder: Path) -> tuple[str, st
 
 
 def _write_entry(case: CachedCase, folder: Path, key: str) -> None:
-    temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
+    with output_errors(folder):
+        temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
     try:
-        np.save(temporary / "image.npy", case.image)
-        np.save(temporary / "instances.npy", case.instances)
+        with output_errors(folder):
+            np.save(temporary / "image.npy", case.image)
+            np.save(temporary / "instances.npy", case.instances)
         write_json(
             temporary / "case.json",
             {

@@ -3,7 +3,9 @@
 import numpy as np
 from PIL import Image
 
-__all__ = ["draw_filters"]
+__all__ = ["FIRST_LAYER", "draw_filters"]
+
+FIRST_LAYER = "first_layer.png"  # in a run folder
 
 
 def draw_filters(weights: np.ndarray, *, cell: int = 60, columns: int = 8) -> Image.Image:

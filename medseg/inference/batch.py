@@ -12,7 +12,7 @@ from medseg.data.annotations import read_lesions, read_mask
 from medseg.data.manifest import Case, load_manifest
 from medseg.data.preprocess import Prepared, prepare_image, stack_channels
 from medseg.drawing import draw_overlay
-from medseg.errors import ConfigError, ImageError, ManifestError, MedsegError
+from medseg.errors import ConfigError, ImageError, ManifestError, MedsegError, OutputError
 from medseg.files import atomic_path
 from medseg.imaging import find_inputs, read, write_map, write_mask
 from medseg.inference.model import Model, Prediction
@@ -140,6 +140,9 @@ def _read_ahead(model: Model, items: list[_Input]) -> Iterator[tuple[_Input, Vol
             return None, None, str(error)
         except FileNotFoundError as error:
             return None, None, f"file is missing: {error.filename}"
+        except Exception as error:  # a batch goes on past whatever one case does to a reader
+            logger.debug("case %s", item.case_id, exc_info=True)
+            return None, None, f"cannot be read ({type(error).__name__}: {error})"
 
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(load, items[0]) if items else None
@@ -170,9 +173,13 @@ def _predict_one(
     try:
         prediction = model.predict_prepared(prepared, full_size=bool(save))
         _save_images(item, volume, prediction, folder, save, model, show_reference)
-    except MedsegError as error:
-        record.status, record.error = "failed", str(error)
-        logger.error("case %s failed: %s", item.case_id, error)
+    except OutputError:
+        raise  # the folder cannot be written: no fault of the case
+    except Exception as error:
+        known = isinstance(error, MedsegError)
+        record.status, record.error = "failed", str(error) if known else f"{type(error).__name__}: {error}"
+        logger.error("case %s failed: %s", item.case_id, record.error)
+        logger.debug("case %s", item.case_id, exc_info=not known)
         return record
     record.score, record.findings = prediction.score, prediction.findings
     record.predicted_label = prediction.class_index

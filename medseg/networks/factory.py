@@ -53,26 +53,34 @@ def build_network(
     dimensions = len(patch_size)
     if isinstance(settings, UNetSettings):
         strides = level_strides(patch_size, len(settings.filters))
-        return cast(
-            torch.nn.Module,
-            DynUNet(
-                spatial_dims=dimensions,
-                in_channels=in_channels,
-                out_channels=out_channels,
-                kernel_size=[3] * len(strides),
-                strides=strides,
-                upsample_kernel_size=strides[1:],
-                filters=settings.filters,
-                norm_name="instance" if settings.norm == "instance" else "batch",
-                dropout=settings.dropout or None,
-                res_block=settings.block == "residual",
-            ),
+        network = DynUNet(
+            spatial_dims=dimensions,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            kernel_size=[3] * len(strides),
+            strides=strides,
+            upsample_kernel_size=strides[1:],
+            filters=settings.filters,
+            norm_name="instance" if settings.norm == "instance" else "batch",
+            dropout=settings.dropout or None,
+            res_block=settings.block == "residual",
         )
+        _start_undecided(network.output_block)
+        return cast(torch.nn.Module, network)
     if isinstance(settings, DenseNetSettings):
         if min(patch_size) < 32:
             raise ConfigError(f"network.name=densenet needs images of at least 32 voxels a side, found {patch_size}")
-        network = DENSENETS[settings.depth]
-        return network(dimensions, in_channels, out_channels, dropout_prob=settings.dropout)
+        densenet = DENSENETS[settings.depth]
+        return densenet(dimensions, in_channels, out_channels, dropout_prob=settings.dropout)
     if dimensions != 2:
         raise ConfigError("network.name=small_cnn takes two-dimensional images: set input.dimensions=2")
     return SmallCnn(settings, in_channels=in_channels, out_channels=out_channels, image_size=tuple(patch_size))
+
+
+def _start_undecided(head: torch.nn.Module) -> None:
+    """Let a fresh head answer almost 0 everywhere, so that the first steps learn and do not unlearn (Lin 2017)."""
+    for module in head.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Conv3d):
+            torch.nn.init.normal_(module.weight, std=0.01)
+            if module.bias is not None:
+                torch.nn.init.zeros_(module.bias)

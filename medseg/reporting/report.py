@@ -12,6 +12,7 @@ from PIL import Image
 
 import medseg
 from medseg.drawing.figures import froc_figure, roc_figure, training_figure
+from medseg.drawing.filters import FIRST_LAYER
 from medseg.errors import OutputError
 from medseg.experiment.summary import summary_rows
 from medseg.files import read_csv, write_text
@@ -92,7 +93,15 @@ def _run(folder: Path) -> dict[str, Any]:
     plot = training_figure([float(r["step"]) for r in rows], loss, validation, metric) if rows else ""
     choices = [(name, plan.get(name), reason) for name, reason in plan["reasons"].items()]
     last = rows[-1] if rows else {}
-    return {"name": folder.name, "plot": plot, "choices": choices, "plan": plan, "last": last}
+    first_layer = _inline(folder / FIRST_LAYER) if (folder / FIRST_LAYER).is_file() else ""
+    return {
+        "name": folder.name,
+        "plot": plot,
+        "first_layer": first_layer,
+        "choices": choices,
+        "plan": plan,
+        "last": last,
+    }
 
 
 def _predictions(folder: Path) -> dict[str, Any]:

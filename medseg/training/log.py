@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from medseg.files import read_csv, write_csv
+from medseg.files import output_errors, read_csv, write_csv
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -38,6 +38,7 @@ class TrainingLog:
             _, rows = _read_whole_rows(path)
         kept = [row for row in rows if int(row["step"]) <= first_step]
         write_csv(path, LOG_COLUMNS, kept)
+        self._path = path
         self._stream: TextIO = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.DictWriter(self._stream, LOG_COLUMNS, lineterminator="\n")
         self._board: SummaryWriter | None = None
@@ -48,7 +49,9 @@ class TrainingLog:
 
     def write(self, row: dict[str, float | int | str]) -> None:
         """Append one row; numbers also go to TensorBoard."""
-        self._writer.writerow({key: repr(value) if isinstance(value, float) else value for key, value in row.items()})
+        cells = {key: repr(value) if isinstance(value, float) else value for key, value in row.items()}
+        with output_errors(self._path):
+            self._writer.writerow(cells)
         if self._board is None:
             return
         for key, value in row.items():
@@ -57,7 +60,8 @@ class TrainingLog:
 
     def flush(self) -> None:
         """Bring what was written to disk."""
-        self._stream.flush()
+        with output_errors(self._path):
+            self._stream.flush()
 
     def close(self) -> None:
         """Close the files."""

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -221,12 +222,13 @@ def _loader(
     samples: TrainingSamples, batch_size: int, first_step: int, settings: TrainingSettings, device: torch.device
 ) -> DataLoader:
     """Batches from `first_step` on; sample numbers go on where the checkpoint stopped."""
+    workers = max(1, (os.cpu_count() or 2) // 2) if settings.workers is None else settings.workers
     return DataLoader(
         samples,
         batch_size=batch_size,
         sampler=range(first_step * batch_size, len(samples)),
-        num_workers=settings.workers,
-        prefetch_factor=4 if settings.workers else None,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
         pin_memory=device.type == "cuda",
         worker_init_fn=_quiet_worker,
     )

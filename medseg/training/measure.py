@@ -12,12 +12,12 @@ from torch import nn
 from medseg.planning.plan import Plan
 from medseg.training.settings import TrainingSettings
 
-__all__ = ["autocast", "choose_execution", "to_memory_format"]
+__all__ = ["autocast", "choose_compilation", "choose_execution", "to_memory_format"]
 
 logger = logging.getLogger(__name__)
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 WORTH = 0.97  # a variant must be at least this much faster, or the simpler one stays
-COMPILE_SECONDS = 600.0  # compilation is tried for trainings longer than this
+COMPILE_AFTER = {"cpu": 1800.0, "cuda": 600.0}  # seconds of training from which compiling (half a minute) is tried
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -105,11 +105,36 @@ def _step_seconds(
     return min(times[1:])
 
 
-def worth_compiling(plan: Plan, settings: TrainingSettings) -> bool:
-    """Whether the training is long enough for compilation to be tried (or it is asked for)."""
-    if settings.compile == "on":
-        return True
+def choose_compilation(
+    network: nn.Module, loss: Loss, batch: tuple[torch.Tensor, torch.Tensor], plan: Plan, settings: TrainingSettings
+) -> Plan:
+    """Compile the network for the chosen precision and memory format, and keep that where it is faster.
+
+    Without a C++ compiler, or where compilation fails, the plan stays uncompiled and says so.
+    """
+    device = next(network.parameters()).device
     if settings.compile == "off" or settings.deterministic or not plan.step_seconds:
-        return False
+        return plan.with_choice("switched off" if settings.compile == "off" else "deterministic mode", compiled=False)
     steps = settings.max_steps or (settings.max_epochs or 0) * plan.steps_per_epoch
-    return max((settings.max_minutes or 0) * 60, steps * plan.step_seconds) > COMPILE_SECONDS
+    lasts = max((settings.max_minutes or 0) * 60, steps * plan.step_seconds)
+    enough = COMPILE_AFTER.get(device.type, COMPILE_AFTER["cuda"])
+    if settings.compile == "auto" and lasts < enough:
+        return plan.with_choice(
+            f"about {lasts:.0f} s of training: tried from {enough:.0f} s on, to repay compilation", compiled=False
+        )
+    saved = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+    began = time.perf_counter()
+    try:
+        compiled = torch.compile(network)
+        seconds = _step_seconds(compiled, loss, batch, plan.precision, plan.channels_last, device)
+    except Exception as error:  # inductor fails in many ways: no compiler, an operation it cannot lower
+        return plan.with_choice(f"failed ({type(error).__name__}), so the network runs as it is", compiled=False)
+    finally:
+        network.load_state_dict(saved)
+        network.zero_grad(set_to_none=True)
+    faster = seconds < WORTH * plan.step_seconds
+    reason = (
+        f"measured {seconds:.3f} s a step against {plan.step_seconds:.3f} s, "
+        f"after {time.perf_counter() - began:.0f} s of compilation and measurement"
+    )
+    return plan.with_choice(reason, compiled=faster or settings.compile == "on")

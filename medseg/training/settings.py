@@ -38,7 +38,9 @@ class TrainingSettings(Settings):
     )
     channels_last: Literal["auto", "on", "off"] = Field("auto", description="memory format, auto: measured")
     compile: Literal["auto", "on", "off"] = Field(
-        "off", description="torch.compile (needs a C++ compiler on CPU); auto: measured for trainings over 10 minutes"
+        "auto",
+        description="torch.compile (needs a C++ compiler on CPU); auto: where it is measured to be faster, tried for "
+        "trainings of 30 minutes or more (10 on a GPU)",
     )
     validate_every_epochs: float = Field(1.0, gt=0, description="epochs between validations")
     validate_every_minutes: float | None = Field(
@@ -46,7 +48,9 @@ class TrainingSettings(Settings):
     )
     max_validation_cases: int | None = Field(None, ge=1, description="validate on the first so many; null: all")
     checkpoint_seconds: float = Field(60.0, ge=0, description="time between checkpoints")
-    workers: int = Field(1, ge=0, description="processes that prepare samples; 0: in the training process")
+    workers: int | None = Field(
+        None, ge=0, description="processes that prepare samples; 0: in the training process; null: half of the cores"
+    )
     max_bad_steps: int = Field(50, ge=1, description="stop after this many steps in a row whose loss is not finite")
     tensorboard: bool = Field(True, description="also write the log for TensorBoard")
 

@@ -18,15 +18,16 @@ from medseg.data.splits import split_patients
 from medseg.data.store import CaseStore
 from medseg.detectors.factory import build_detector
 from medseg.detectors.settings import ClassificationSettings
+from medseg.drawing.filters import FIRST_LAYER, draw_filters
 from medseg.errors import CheckpointError, ManifestError, OutputError
-from medseg.files import write_json, write_text
+from medseg.files import atomic_path, write_json, write_text
 from medseg.imaging import read
 from medseg.inference.model import WEIGHTS, Model, network_for, resolve_device
 from medseg.planning.plan import Plan, make_plan, read_plan
 from medseg.seeds import child_seed, seed_everything
 from medseg.training.checkpoint import save_checkpoint
 from medseg.training.loop import LAST, fit
-from medseg.training.measure import choose_execution, worth_compiling
+from medseg.training.measure import choose_compilation, choose_execution
 from medseg.training.validation import Validation, calibrate, validate
 
 __all__ = ["prepare_training", "train"]
@@ -82,7 +83,7 @@ def train(
     if pipeline.training.deterministic:
         torch.use_deterministic_algorithms(True)
     splits = _splits(manifest, pipeline, run, fold, resume=resume)
-    stores, plan, _ = prepare_training(pipeline, manifest, splits, workers=workers)
+    stores, plan, left_out = prepare_training(pipeline, manifest, splits, workers=workers)
     detector = build_detector(pipeline.detector, pipeline.classes)
     if resume:
         plan = read_plan(run / "plan.json")
@@ -90,7 +91,8 @@ def train(
     samples = _samples(pipeline, stores["train"], detector, plan)
     if not resume:
         plan = _choose(network, detector, samples, plan, pipeline)
-        _open_run(run, pipeline, plan, splits, manifest)
+        seed_everything(pipeline.training.seed)  # whatever the measurements have drawn
+        _open_run(run, pipeline, plan, splits, manifest, left_out)
 
     # while training, without mirror images: a multiple faster, and the ranking of checkpoints hardly changes
     quick = pipeline.inference.model_copy(update={"flip_axes": ()})
@@ -128,8 +130,8 @@ def prepare_training(
             cases = cases[: pipeline.training.max_validation_cases]
         stores[part], failed = CaseStore.build(cases, options, folder, workers=workers)
         failures |= failed
-    if failures:
-        logger.warning("%d case(s) are left out, the first one: %s", len(failures), next(iter(failures.values())))
+    for name, failure in failures.items():
+        logger.warning("left out: %s", failure if name in failure else f"case {name}: {failure}")
     shapes, positives = _facts(stores["train"])
     plan = make_plan(pipeline, shapes, positives, spacing_mm=spacing, spacing_reason=reason)
     return stores, plan, failures
@@ -185,9 +187,7 @@ def _choose(network: torch.nn.Module, detector: Any, samples: TrainingSamples, p
         torch.from_numpy(np.stack([target for _, target in pairs])),
     )
     plan = choose_execution(network, detector.loss, batch, plan, pipeline.training)
-    if worth_compiling(plan, pipeline.training):
-        plan = plan.with_choice("the training is long enough to repay compilation", compiled=True)
-    return plan
+    return choose_compilation(network, detector.loss, batch, plan, pipeline.training)
 
 
 def _pipeline_of(pipeline: Pipeline | str | Path, run: Path, overrides: Sequence[str], *, resume: bool) -> Pipeline:
@@ -233,7 +233,14 @@ def _splits(manifest: Manifest, pipeline: Pipeline, run: Path, fold: int | None,
     return split_patients(manifest, pipeline.split, seed=pipeline.training.seed, fold=fold)
 
 
-def _open_run(run: Path, pipeline: Pipeline, plan: Plan, splits: dict[str, str], manifest: Manifest) -> None:
+def _open_run(
+    run: Path,
+    pipeline: Pipeline,
+    plan: Plan,
+    splits: dict[str, str],
+    manifest: Manifest,
+    left_out: dict[str, str],
+) -> None:
     patients = {case.case_id: case.patient_id for case in manifest.cases}
     write_json(
         run / "splits.json",
@@ -241,6 +248,7 @@ def _open_run(run: Path, pipeline: Pipeline, plan: Plan, splits: dict[str, str],
             "schema_version": 1,
             "cases": splits,
             "training_patients": sorted({patients[name] for name, part in splits.items() if part == "train"}),
+            "left_out": left_out,
         },
     )
     plan.write(run / "plan.json")
@@ -271,4 +279,15 @@ def _finish(
         result = validate(model, validation_cases)
         calibration, figures = calibrate(model, result), result.figures
         logger.info("validation: %s", ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+    _draw_first_layer(weights, run / FIRST_LAYER)
     save_checkpoint(run / WEIGHTS, {"format": 1, "weights": weights, "calibration": calibration, "validation": figures})
+
+
+def _draw_first_layer(weights: dict[str, torch.Tensor], path: Path) -> None:
+    """Draw the first convolution's kernels, where they are flat: (filter, channel, y, x)."""
+    first = next((tensor for tensor in weights.values() if tensor.ndim == 4 and min(tensor.shape[2:]) > 1), None)
+    if first is None:
+        return
+    picture = draw_filters(first.detach().cpu().float().numpy())
+    with atomic_path(path) as temporary:
+        picture.save(temporary, format="PNG")

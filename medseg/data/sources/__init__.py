@@ -26,4 +26,4 @@ def find_cases(source: Path, output: Path) -> list[Case]:
         return list(load_manifest(source).cases)
     if (source / "imagesTr").is_dir():
         return from_training_folders(source)
-    return from_image_folder(source)
+    return from_image_folder(source, output)

@@ -42,13 +42,16 @@ def from_training_folders(source: Path) -> list[Case]:
     ]  # fmt: skip
 
 
-def from_image_folder(source: Path) -> list[Case]:
-    """Images without annotation, one case an image, or with a LUNA16-style ``annotations.csv``."""
+def from_image_folder(source: Path, output: Path) -> list[Case]:
+    """Images without annotation, one case an image, or with a LUNA16-style ``annotations.csv``.
+
+    Its points are written, in our columns, to ``points.csv`` in `output`; the source is left as it is.
+    """
     found = find_inputs(source)
     if not found:
         raise ManifestError(f"{source}: no image found; expected PNG, JPEG, NIfTI, NRRD, MHA or DICOM files")
     table = source / "annotations.csv"
-    points = _luna_points(table) if table.is_file() else None
+    points = _luna_points(table, output / "points.csv") if table.is_file() else None
     return [
         Case(
             case_id=item.case_id.replace("#", "_"), patient_id=item.case_id, images=(str(item.path.resolve()),),
@@ -58,14 +61,13 @@ def from_image_folder(source: Path) -> list[Case]:
     ]  # fmt: skip
 
 
-def _luna_points(table: Path) -> Path:
+def _luna_points(table: Path, target: Path) -> Path:
     """Check an ``annotations.csv`` (seriesuid, coordX, coordY, coordZ, diameter_mm) and put it into our columns."""
     columns, rows = read_csv(table)
     needed = ("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm")
     missing = [name for name in needed if name not in columns]
     if missing:
         raise ManifestError(f"{table}: the column {missing[0]} is missing; expected {', '.join(needed)}")
-    target = table.with_name("medseg_points.csv")
     renamed = (
         {
             "case_id": r["seriesuid"],
