@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from blobs import OVERRIDES, make_blobs
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +23,17 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def blobs(tmp_path_factory) -> Path:
+    """A small synthetic data set with masks."""
+    return make_blobs(tmp_path_factory.mktemp("blobs"))
+
+
+@pytest.fixture(scope="session")
+def trained(blobs, tmp_path_factory) -> Path:
+    """A run that was trained on the synthetic data set."""
+    from medseg.training.train import train
+
+    return train("brain_infarct", blobs, tmp_path_factory.mktemp("runs") / "run", overrides=OVERRIDES)

@@ -116,17 +116,19 @@ def normalise(channel: np.ndarray, settings: IntensitySettings) -> np.ndarray:
     Raises
     ------
     ImageError
-        When the values are not finite, or constant where their spread is needed.
+        When the values are not finite, or constant.
     """
     if not np.isfinite(channel).all():
         raise ImageError("the image holds values that are not finite (NaN or infinity)")
+    if channel.min() == channel.max():
+        found = "constant" if channel.any() else "all zero"
+        raise ImageError(f"the image is {found}: there is nothing to see in it")
     if settings.method in ("window", "range"):
         scaled = (channel - settings.low) / (settings.high - settings.low)
         return np.clip(scaled, 0, 1) if settings.method == "window" else scaled
     values = channel[channel > 0] if settings.foreground == "above_zero" else channel.ravel()
     if values.size == 0 or values.min() == values.max():
-        found = "all zero" if not channel.any() else "constant"
-        raise ImageError(f"the image is {found}: there is nothing to see in it")
+        raise ImageError("the image is constant inside the foreground: there is nothing to see in it")
     if settings.method == "zscore":
         scaled = (channel - values.mean(dtype=np.float64)) / max(float(values.std(dtype=np.float64)), 1e-6)
         if settings.foreground == "above_zero":  # the empty background stays apart from dark tissue

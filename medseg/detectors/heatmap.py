@@ -89,9 +89,26 @@ class HeatmapDetector:
             side = 2 * self.settings.peak_radius + 1
             size = (side if axes == 3 else 1, side, side)
             peaks = np.argwhere((heat == ndimage.maximum_filter(heat, size=size)) & (heat >= max(min_score, 1e-6)))
-            peaks = peaks[np.argsort(-heat[tuple(peaks.T)], kind="stable")][:max_candidates]
-            found += [self._candidate(maps, peak, class_index) for peak in peaks]
+            peaks = peaks[np.argsort(-heat[tuple(peaks.T)], kind="stable")]
+            found += self._without_repeats(maps, peaks, class_index, max_candidates)
         return sorted(found, key=lambda candidate: -candidate.score)[:max_candidates]
+
+    def _without_repeats(self, maps: np.ndarray, peaks: np.ndarray, class_index: int, limit: int) -> list[Candidate]:
+        """Go down the peaks, leaving out those in the box of a better one."""
+        kept: list[Candidate] = []
+        middles, halves = np.empty((0, 3)), np.empty((0, 3))
+        for peak in peaks:
+            xyz = peak[::-1].astype(float)
+            if (np.abs(middles - xyz) < halves).all(axis=1).any():
+                continue
+            candidate = self._candidate(maps, peak, class_index)
+            kept.append(candidate)
+            if len(kept) >= limit:
+                break
+            extent = np.array(candidate.high) - np.array(candidate.low)
+            middles = np.vstack([middles, xyz])
+            halves = np.vstack([halves, self.settings.suppression * extent / 2])
+        return kept
 
     def _candidate(self, maps: np.ndarray, peak: np.ndarray, class_index: int) -> Candidate:
         extent = maps[(slice(len(self.classes), None), *peak)]

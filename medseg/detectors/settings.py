@@ -46,6 +46,12 @@ class HeatmapSettings(Settings):
     focal_beta: float = Field(4.0, ge=0, description="exponent that spares voxels near a centre")
     size_weight: float = Field(0.1, ge=0, description="weight of the extent's L1 loss (log voxels)")
     peak_radius: int = Field(2, ge=1, description="a candidate is the highest voxel within this many voxels")
+    suppression: float = Field(
+        1.0,
+        ge=0,
+        description="a peak inside a better candidate's box, scaled by this, is dropped: one lesion, one candidate; "
+        "0: none is",
+    )
 
 
 class ClassificationSettings(Settings):
