@@ -1,6 +1,7 @@
 """Original and result beside each other, lesions numbered."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -52,6 +53,9 @@ def draw_overlay(
         One row for each slice shown: original and result.
     """
     rows = []
+    flips = _upside(volume.grid)
+    volume = replace(volume, array=np.flip(volume.array, flips), grid=_flipped(volume.grid, flips))
+    mask, reference_mask = (None if m is None else np.flip(m, flips) for m in (mask, reference_mask))
     levels = grey_levels(volume.array[0], settings.window)
     for z in _slices(volume.grid, findings, lesions or (), settings.max_slices):
         rows.append(_row(volume, levels, z, findings, lesions or (), mask, reference_mask, settings))
@@ -63,6 +67,33 @@ def draw_overlay(
         top += row.height
     ImageDraw.Draw(canvas).text((4, top + 2), NOTICE, fill="#9e9e9e", font=ImageFont.load_default(11))
     return canvas
+
+
+def _upside(grid: Grid) -> tuple[int, ...]:
+    """Axes, counted from the end, to mirror so that a slice is seen as radiologists see it.
+
+    The patient's right is at the left of the picture, front and head are up.
+    """
+    if grid.unit == "px":
+        return ()
+    flips = []
+    for axis in (0, 1):  # x, then y of the picture
+        direction = grid.affine[:3, axis]
+        world = int(np.abs(direction).argmax())
+        wanted = -1 if (axis, world) == (1, 2) else 1  # rows go down, so a row that goes to the head is mirrored
+        if direction[world] * wanted < 0:
+            flips.append(-1 - axis)
+    return tuple(flips)
+
+
+def _flipped(grid: Grid, flips: Sequence[int]) -> Grid:
+    """Grid of an array that was mirrored along `flips`: each voxel keeps its place in the patient."""
+    affine = grid.affine.copy()
+    for axis in flips:
+        column = -1 - axis
+        affine[:3, 3] += affine[:3, column] * (grid.shape[axis] - 1)
+        affine[:3, column] *= -1
+    return Grid(grid.shape, affine, grid.unit)
 
 
 def _slices(grid: Grid, findings: Sequence[Finding], lesions: Sequence[Lesion], limit: int) -> list[int]:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -125,7 +125,7 @@ def choose_compilation(
     saved = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     began = time.perf_counter()
     try:
-        compiled = torch.compile(network)
+        compiled = cast(nn.Module, torch.compile(network))
         seconds = _step_seconds(compiled, loss, batch, plan.precision, plan.channels_last, device)
     except Exception as error:  # inductor fails in many ways: no compiler, an operation it cannot lower
         return plan.with_choice(f"failed ({type(error).__name__}), so the network runs as it is", compiled=False)

