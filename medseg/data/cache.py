@@ -108,7 +108,7 @@ def _instances(case: Case, prepared: Prepared, options: CacheOptions) -> tuple[n
         instances = mask_instances(mask, prepared.source, prepared.grid)
         names = [case.name] * int(instances.max())
     else:
-        lesions = read_lesions(case, prepared.source) or []
+        lesions = [lesion for lesion in read_lesions(case, prepared.source) or [] if not lesion.ignore]
         instances = draw_lesions(lesions, prepared.source, prepared.grid)
         names = [lesion.name or case.name for lesion in lesions]
     return instances, np.array([0, *(_class_index(name, options.classes) for name in names)], np.int64)

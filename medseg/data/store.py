@@ -1,6 +1,9 @@
 """Access to prepared cases while training: from the cache on disk, or prepared on first use."""
 
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from medseg.data.cache import CachedCase, CacheOptions, build_cache, load_case, read_entry
 from medseg.data.manifest import Case
@@ -48,7 +51,8 @@ class CaseStore:
         entry = self._entries.get(case_id)
         case = read_entry(entry) if entry is not None else load_case(self._cases[case_id], self._options)
         size = case.image.nbytes + case.instances.nbytes
-        if self._bytes + size <= MEMORY_BYTES:
+        if self._bytes + size <= MEMORY_BYTES:  # else mapped anew each time: a kept map is an open file
+            case = replace(case, image=np.array(case.image), instances=np.array(case.instances))
             self._memory[case_id] = case
             self._bytes += size
         return case

@@ -15,6 +15,7 @@ class Detector(Protocol):
 
     classes: tuple[str, ...]
     validation_metric: str
+    quiet_start: bool  # the loss has a prior of its own, so a fresh head should answer 0
 
     def output_channels(self, dimensions: int) -> int:
         """Channels of the network's output."""

@@ -15,6 +15,7 @@ class ClassificationDetector:
     """Detector of kind ``classification``: softmax over the classes."""
 
     validation_metric = "accuracy"
+    quiet_start = False
 
     def __init__(self, settings: ClassificationSettings, classes: tuple[str, ...]) -> None:
         self.settings, self.classes = settings, classes

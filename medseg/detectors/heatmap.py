@@ -16,6 +16,7 @@ class HeatmapDetector:
     """Detector of kind ``heatmap``; channels are one heat map a class, then log extents along the axes."""
 
     validation_metric = "froc_partial_area"
+    quiet_start = True
 
     def __init__(self, settings: HeatmapSettings, classes: tuple[str, ...]) -> None:
         self.settings, self.classes = settings, classes

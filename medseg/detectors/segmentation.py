@@ -1,10 +1,10 @@
 """Lesions from masks: voxel probabilities, and components around peaks as candidates."""
 
-import cc3d
 import numpy as np
 import torch
 from torch.nn import functional
 
+from medseg.detectors.basins import peak_regions
 from medseg.detectors.candidates import Candidate
 from medseg.detectors.settings import SegmentationSettings
 
@@ -26,6 +26,7 @@ class SegmentationDetector:
     """Detector of kind ``segmentation``; one sigmoid map a class."""
 
     validation_metric = "dice"
+    quiet_start = False
 
     def __init__(self, settings: SegmentationSettings, classes: tuple[str, ...]) -> None:
         self.settings, self.classes = settings, classes
@@ -60,34 +61,23 @@ class SegmentationDetector:
         return output.float().sigmoid()
 
     def decode(self, maps: np.ndarray, *, min_score: float, max_candidates: int) -> list[Candidate]:
-        """Peel candidates off each class map, from the highest peak down.
+        """List the region of each peak of each class map, from the highest peak down.
 
-        A candidate is the connected component, around a peak, of what exceeds `candidate_fraction` of it
-        (26 neighbours; the dynamic lesion extraction of Bosma 2023, doi:10.1148/ryai.230031).
+        A candidate is what is connected to a peak and exceeds `candidate_fraction` of it (the idea of the dynamic
+        lesion extraction of Bosma 2023, doi:10.1148/ryai.230031); see `peak_regions`.
         """
         candidates: list[Candidate] = []
         for class_index in range(len(self.classes)):
-            candidates += self._peel(maps[class_index], class_index, min_score, max_candidates)
+            candidates += self._regions(maps[class_index], class_index, min_score, max_candidates)
         return sorted(candidates, key=lambda candidate: -candidate.score)[:max_candidates]
 
-    def _peel(self, probability: np.ndarray, class_index: int, floor: float, limit: int) -> list[Candidate]:
+    def _regions(self, probability: np.ndarray, class_index: int, floor: float, limit: int) -> list[Candidate]:
         settings = self.settings
         found: list[Candidate] = []
-        rest = np.where(probability >= floor * settings.candidate_fraction, probability, 0).astype(np.float32)
-        for _ in range(4 * limit):  # small components use up a round without becoming a candidate
-            peak_at = np.unravel_index(int(rest.argmax()), rest.shape)
-            peak = float(rest[peak_at])
-            if peak < floor or len(found) >= limit or peak == 0:
-                break
-            labels = cc3d.connected_components(rest > peak * settings.candidate_fraction, connectivity=26)
-            inside = labels == labels[peak_at]
-            zyx = np.argwhere(inside)
-            values = rest[inside]
-            rest[inside] = 0
-            if len(zyx) < settings.min_voxels:
-                continue
+        regions = peak_regions(probability, floor=floor, fraction=settings.candidate_fraction)
+        for zyx, values in regions:
             score = self._score(values)
-            if score < floor:
+            if len(zyx) < settings.min_voxels or score < floor:
                 continue
             centre = np.average(zyx, axis=0, weights=values)
             found.append(
@@ -100,6 +90,8 @@ class SegmentationDetector:
                     class_index=class_index,
                 )
             )
+            if len(found) >= limit:
+                break
         return found
 
     def _score(self, values: np.ndarray) -> float:

@@ -224,4 +224,5 @@ def network_for(pipeline: Pipeline, plan: Plan, detector: Detector) -> nn.Module
         in_channels=pipeline.input.network_channels,
         out_channels=detector.output_channels(pipeline.input.dimensions),
         patch_size=plan.patch_size,
+        quiet_head=detector.quiet_start,
     )

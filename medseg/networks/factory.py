@@ -42,8 +42,11 @@ def build_network(
     in_channels: int,
     out_channels: int,
     patch_size: Sequence[int],
+    quiet_head: bool = False,
 ) -> torch.nn.Module:
     """Build the network that `settings` describe, for patches of `patch_size` (its length is 2 or 3).
+
+    With `quiet_head` a fresh U-Net answers almost 0 everywhere, for losses that add a prior of their own.
 
     Raises
     ------
@@ -65,7 +68,8 @@ def build_network(
             dropout=settings.dropout or None,
             res_block=settings.block == "residual",
         )
-        _start_undecided(network.output_block)
+        if quiet_head:
+            _quieten(network.output_block)
         return cast(torch.nn.Module, network)
     if isinstance(settings, DenseNetSettings):
         if min(patch_size) < 32:
@@ -77,8 +81,8 @@ def build_network(
     return SmallCnn(settings, in_channels=in_channels, out_channels=out_channels, image_size=tuple(patch_size))
 
 
-def _start_undecided(head: torch.nn.Module) -> None:
-    """Let a fresh head answer almost 0 everywhere, so that the first steps learn and do not unlearn (Lin 2017)."""
+def _quieten(head: torch.nn.Module) -> None:
+    """Small weights, so that the first steps learn and do not unlearn (Lin 2017, arXiv:1708.02002, section 4.1)."""
     for module in head.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.Conv3d):
             torch.nn.init.normal_(module.weight, std=0.01)

@@ -10,12 +10,12 @@ __all__ = ["DenseNetSettings", "NetworkSettings", "SmallCnnSettings", "UNetSetti
 
 
 class UNetSettings(Settings):
-    """U-Net: MONAI's DynUNet (plain or residual blocks), or MONAI's BasicUNet."""
+    """U-Net: MONAI's DynUNet with plain or residual blocks."""
 
     name: Literal["unet"] = Field("unet", description="the network")
     block: Literal["plain", "residual"] = Field("plain", description="two convolutions a level, or a residual pair")
     filters: tuple[int, ...] = Field(
-        (16, 32, 64, 128, 192, 192), min_length=2, description="channels a level, from full resolution down"
+        (16, 32, 64, 128, 192, 192), min_length=3, description="channels a level, from full resolution down"
     )
     norm: Literal["instance", "batch"] = Field("instance", description="normalisation after each convolution")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout after each convolution")

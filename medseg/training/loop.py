@@ -180,7 +180,10 @@ def _validate(
     row["validation_metric"], row["validation_value"] = result.metric, result.value
     row["validation"] = " ".join(f"{name}={value:.4f}" for name, value in result.figures.items())
     logger.info("step %d: %s", state.step, row["validation"])
-    if result.value > state.best or not state.best_weights:
+    if not math.isfinite(result.value) and state.best == -math.inf:
+        logger.warning("step %d: %s is not defined on the validation cases; the latest weights are kept",
+                       state.step, result.metric)  # fmt: skip
+    if result.value >= state.best or state.best == -math.inf:  # while nothing is measured: the latest
         state.best = result.value if math.isfinite(result.value) else state.best
         state.best_weights = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
 
@@ -231,6 +234,7 @@ def _loader(
         prefetch_factor=4 if workers else None,
         pin_memory=device.type == "cuda",
         worker_init_fn=_quiet_worker,
+        generator=torch.Generator().manual_seed(0),  # leaves the global state alone; samples have seeds of their own
     )
 
 

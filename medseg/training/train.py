@@ -15,11 +15,11 @@ from medseg.data.cache import CacheOptions
 from medseg.data.manifest import Case, Manifest, load_manifest
 from medseg.data.samples import TrainingSamples
 from medseg.data.splits import split_patients
-from medseg.data.store import CaseStore
+from medseg.data.store import CaseStore, is_stack
 from medseg.detectors.factory import build_detector
 from medseg.detectors.settings import ClassificationSettings
 from medseg.drawing.filters import FIRST_LAYER, draw_filters
-from medseg.errors import CheckpointError, ManifestError, OutputError
+from medseg.errors import CheckpointError, ManifestError, MedsegError, OutputError
 from medseg.files import atomic_path, write_json, write_text
 from medseg.imaging import read
 from medseg.inference.model import WEIGHTS, Model, network_for, resolve_device
@@ -116,7 +116,7 @@ def prepare_training(
     parts: dict[str, list[Case]] = {"train": [], "val": []}
     for case in manifest.cases:
         part = splits.get(case.case_id)
-        if part in parts and case.is_labelled:
+        if part in parts and case.is_labelled and not case.ignore:
             parts[part].append(case)
     if isinstance(pipeline.detector, ClassificationSettings):
         _check_labels(parts, len(pipeline.classes))
@@ -125,6 +125,11 @@ def prepare_training(
     folder = manifest.path.parent / "cache"
     stores: dict[str, CaseStore] = {}
     failures: dict[str, str] = {}
+    if not isinstance(pipeline.detector, ClassificationSettings):
+        for part, cases in parts.items():
+            placeless = [case for case in cases if case.annotation == "label" and case.label]
+            failures |= {case.case_id: "label above 0 without mask, boxes or points" for case in placeless}
+            parts[part] = [case for case in cases if case.case_id not in failures]
     for part, cases in parts.items():
         if part == "val" and pipeline.training.max_validation_cases:
             cases = cases[: pipeline.training.max_validation_cases]
@@ -138,7 +143,7 @@ def prepare_training(
 
 
 def _facts(store: CaseStore) -> tuple[list[tuple[int, int, int]], list[bool]]:
-    if len(store.cases) > 5000:  # a stack of small images: they are all of one size
+    if store.cases and all(is_stack(case) for case in store.cases):  # images of one size, which need not be read
         shape = store[store.cases[0].case_id].grid.shape
         return [shape] * len(store.cases), [bool(case.label) for case in store.cases]
     cases = [store[case.case_id] for case in store.cases]
@@ -164,7 +169,14 @@ def _spacing(pipeline: Pipeline, cases: list[Case]) -> tuple[tuple[float, float,
         return None, "no training case"
     from medseg.data.resample import canonical_grid
 
-    spacings = [canonical_grid(read(case.images[0]).grid).spacing for case in cases[:SPACING_CASES]]
+    spacings = []
+    for case in cases[:SPACING_CASES]:
+        try:
+            spacings.append(canonical_grid(read(case.images[0]).grid).spacing)
+        except MedsegError:
+            continue  # named, with its reason, when the cache is built
+    if not spacings:
+        return None, "no training case could be read"
     median = np.median(np.array(spacings), axis=0)
     return (float(median[0]), float(median[1]), float(median[2])), f"median of {len(spacings)} training images"
 

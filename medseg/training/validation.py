@@ -71,7 +71,8 @@ def validate(model: Model, store: CaseStore) -> Validation:
 def _measure(model: Model, case: CachedCase) -> _Case:
     prepared = Prepared(np.asarray(case.image), case.grid, case.source)
     instances = np.asarray(case.instances)
-    n_lesions = int(instances.max())
+    numbers = np.flatnonzero(np.bincount(instances.ravel())[1:]) + 1  # those that the working grid shows
+    n_lesions, place = len(numbers), {int(number): place for place, number in enumerate(numbers)}
     if isinstance(model.pipeline.detector, ClassificationSettings):
         prediction = model.predict_prepared(prepared)
         return _Case(
@@ -86,7 +87,7 @@ def _measure(model: Model, case: CachedCase) -> _Case:
         zyx = np.clip(np.round(candidate.centre[::-1]).astype(int), 0, limit)
         lesion = int(instances[tuple(zyx)])
         if lesion:
-            hits.append((number, lesion - 1))
+            hits.append((number, place[lesion]))
     dice = None
     if isinstance(model.pipeline.detector, SegmentationSettings) and n_lesions:
         dice = _dice(maps[: len(model.pipeline.classes)].max(axis=0), instances > 0)
@@ -135,7 +136,7 @@ def calibrate(model: Model, validation: Validation) -> dict[str, float]:
     """Choose the operating point and the mask threshold on validation.
 
     The operating point is the lowest score at which false positives stay within
-    ``inference.operating_point_fp`` a case; for classification the score of highest Youden index.
+    ``inference.operating_point_fp`` a case; for classification 0.5.
     """
     rows = validation.rows
     chosen: dict[str, float] = {}
@@ -153,7 +154,7 @@ def calibrate(model: Model, validation: Validation) -> dict[str, float]:
     )
     allowed = int(model.pipeline.inference.operating_point_fp * len(rows))
     if allowed < len(false):
-        chosen["operating_point"] = float(min(1.0, np.nextafter(false[allowed], 2)))
+        chosen["operating_point"] = float(np.nextafter(false[allowed], 2))
     else:
         chosen["operating_point"] = float(model.pipeline.inference.min_score)
     return chosen

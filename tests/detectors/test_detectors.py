@@ -96,3 +96,43 @@ def test_a_peak_inside_a_better_candidates_box_is_dropped():
     assert [c.score for c in kept] == [0.9, 0.7, 0.6]
     everything = HeatmapDetector(HeatmapSettings(suppression=0), ("a",)).decode(maps, min_score=0.1, max_candidates=10)
     assert [c.score for c in everything] == [0.9, 0.8, 0.7, 0.6]
+
+
+def bumps(*peaks, shape=(1, 60, 80)):
+    """Sum of Gaussians: (z, y, x, height, sigma)."""
+    z, y, x = np.mgrid[tuple(slice(n) for n in shape)].astype(float)
+    total = np.zeros(shape)
+    for cz, cy, cx, height, sigma in peaks:
+        total += height * np.exp(-((z - cz) ** 2 + (y - cy) ** 2 + (x - cx) ** 2) / (2 * sigma**2))
+    return total.astype(np.float32)
+
+
+def test_one_blob_is_one_candidate_and_its_skirt_is_none():
+    detector = SegmentationDetector(SegmentationSettings(candidate_score="peak"), ("a",))
+    for shape, z in (((1, 60, 80), 0), ((20, 60, 80), 9)):
+        (only,) = detector.decode(bumps((z, 30, 40, 0.95, 6), shape=shape)[None], min_score=0.01, max_candidates=50)
+        assert only.centre == pytest.approx((40, 30, z))
+        # the region above 0.4 of the peak has radius sigma * sqrt(2 ln 2.5) = 8.1
+        assert only.high[0] - only.low[0] == 17
+
+
+def test_noise_on_a_blob_adds_no_candidates_above_its_floor():
+    detector = SegmentationDetector(SegmentationSettings(candidate_score="peak"), ("a",))
+    noisy = bumps((0, 30, 40, 0.9, 6)) * np.random.default_rng(0).uniform(0.8, 1, (1, 60, 80)).astype(np.float32)
+    assert len(detector.decode(noisy[None], min_score=0.1, max_candidates=50)) == 1
+
+
+def test_a_lower_lesion_beside_a_higher_one_keeps_its_own_region():
+    detector = SegmentationDetector(SegmentationSettings(candidate_score="peak"), ("a",))
+    high, low = detector.decode(
+        bumps((0, 30, 25, 0.9, 5), (0, 30, 45, 0.3, 5))[None], min_score=0.05, max_candidates=50
+    )
+    assert high.centre[0] == pytest.approx(25, abs=0.5)
+    assert low.centre[0] == pytest.approx(45, abs=1)
+    assert low.score == pytest.approx(0.3, abs=0.01)
+    assert low.low[0] > 34
+
+
+def test_plateaus_have_one_peak():
+    detector = SegmentationDetector(SegmentationSettings(candidate_score="peak"), ("a",))
+    assert len(detector.decode(np.full((1, 4, 12, 12), 0.5, np.float32), min_score=0.01, max_candidates=50)) == 1
