@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import fcntl
 import hashlib
 import json
 import math
@@ -17,6 +18,7 @@ from medseg.errors import OutputError, TableError
 __all__ = [
     "atomic_path",
     "content_hash",
+    "exclusive",
     "output_errors",
     "read_csv",
     "write_bytes",
@@ -37,6 +39,32 @@ def output_errors(path: str | Path) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
         raise
+
+
+LOCK = ".lock"
+
+
+@contextmanager
+def exclusive(folder: str | Path) -> Iterator[None]:
+    """Keep other processes from writing into `folder` at the same time; the lock ends with the process.
+
+    Raises
+    ------
+    OutputError
+        When another process has it, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = (folder / LOCK).open("w")
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(f"{folder}: another process is writing here; wait for it, or choose another") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
 
 
 @contextmanager

@@ -1,16 +1,15 @@
 """Reading a pipeline file, with overrides, and saying in one line what is wrong with it."""
 
-import contextlib
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from medseg.config.pipeline import Pipeline
 from medseg.config.shipped import find_shipped
+from medseg.config.strict_yaml import parse_yaml
 from medseg.errors import ConfigError
 
 __all__ = ["apply_overrides", "load_pipeline", "pipeline_from_dict"]
@@ -37,9 +36,10 @@ def load_pipeline(source: str | Path, overrides: Iterable[str] = ()) -> Pipeline
             raise ConfigError(f"pipeline {source}: no such file")
         path = find_shipped(str(source))
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not text in UTF-8 ({error})") from error
+    content = parse_yaml(text, origin=str(path))
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a pipeline is a YAML mapping, found {type(content).__name__}")
     return pipeline_from_dict(apply_overrides(content, overrides), origin=path.name)
@@ -58,13 +58,7 @@ def apply_overrides(content: dict[str, Any], overrides: Iterable[str]) -> dict[s
         key, equals, text = override.partition("=")
         if not equals or not key:
             raise ConfigError(f"override '{override}': expected key=value, for example training.max_epochs=3")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"override '{override}': the value is not readable as YAML") from error
-        if isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
-            with contextlib.suppress(ValueError):
-                value = float(value)
+        value = parse_yaml(text, origin=f"override '{override}'")
         *parents, last = key.split(".")
         place = result
         for parent in parents:
@@ -94,7 +88,7 @@ def _one_line(error: ValidationError) -> str:
         location = _without_tags(location)
         field, given = ".".join(location), detail.get("input")
         if detail["type"] == "extra_forbidden":
-            problems.append(f"{field} is not a field{_suggest(location)}")
+            problems.append(f"{field} is not a field{_suggest(location, detail['loc'])}")
         elif detail["type"] == "missing":
             problems.append(f"{field} is missing{_describe(location)}")
         else:
@@ -132,11 +126,18 @@ def _classes(annotation: Any) -> list[type[BaseModel]]:
     return []
 
 
-def _suggest(location: list[str]) -> str:
-    names = sorted({name for model in _models(location[:-1]) for name in model.model_fields})
+def _suggest(location: list[str], full: tuple[int | str, ...]) -> str:
+    models = _models(location[:-1])
+    tagged = [model for model in models if full[1:2] and full[1] in _tags(model)]  # the chosen member of a union
+    names = sorted({name for model in tagged or models for name in model.model_fields})
     close = difflib.get_close_matches(location[-1], names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     return f"{hint}; allowed here: {', '.join(names)}" if names else hint
+
+
+def _tags(model: type[BaseModel]) -> set[Any]:
+    """Values by which a member of a tagged union is chosen: the defaults of its first field."""
+    return {next(iter(model.model_fields.values())).default}
 
 
 def _describe(location: list[str]) -> str:

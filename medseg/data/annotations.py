@@ -53,8 +53,13 @@ def _describe(grid: Grid) -> str:
     return f"shape {grid.shape}, spacing {spacing} {grid.unit}, origin {origin}"
 
 
-def read_lesions(case: Case, grid: Grid) -> list[Lesion] | None:
+def read_lesions(case: Case, grid: Grid, pixel_spacing_mm: tuple[float, float] | None = None) -> list[Lesion] | None:
     """Read the lesions of a case in world coordinates.
+
+    Parameters
+    ----------
+    pixel_spacing_mm : tuple of float, optional
+        Of a projection image, (y, x): brings diameters given in mm to pixels.
 
     Returns
     -------
@@ -70,7 +75,7 @@ def read_lesions(case: Case, grid: Grid) -> list[Lesion] | None:
         return [_box(case, row, grid) for row in rows]
     if case.points is not None:
         rows = annotation_rows(case.points, POINT_COLUMNS).get(case.case_id, [])
-        return [_point(case, row, grid) for row in rows]
+        return [_point(case, row, grid, pixel_spacing_mm) for row in rows]
     return None
 
 
@@ -158,7 +163,7 @@ def _box(case: Case, row: dict[str, str], grid: Grid) -> Lesion:
     )
 
 
-def _point(case: Case, row: dict[str, str], grid: Grid) -> Lesion:
+def _point(case: Case, row: dict[str, str], grid: Grid, pixel_spacing_mm: tuple[float, float] | None) -> Lesion:
     position = [_number(case, row, axis) for axis in "xyz"]
     index = grid.to_index(np.array([position]))[0]
     if (index < -1).any() or (index > np.array(grid.shape[::-1])).any():
@@ -166,8 +171,16 @@ def _point(case: Case, row: dict[str, str], grid: Grid) -> Lesion:
             f"case {case.case_id}: point {position} {grid.unit} lies outside the image "
             f"(voxel {np.round(index, 1).tolist()} of {grid.shape[::-1]}); are the positions LPS mm?"
         )
-    column = "diameter_px" if grid.unit == "px" and row.get("diameter_px") else "diameter_mm"
-    diameter = _number(case, row, column, 0.0)
+    diameter = _number(case, row, "diameter_mm", 0.0)
+    if grid.unit == "px" and row.get("diameter_px"):
+        diameter = _number(case, row, "diameter_px", 0.0)
+    elif grid.unit == "px" and diameter > 0:
+        if pixel_spacing_mm is None:
+            raise AnnotationError(
+                f"case {case.case_id}: diameter_mm cannot be brought to pixels, because the image does not say its "
+                "pixel spacing; give diameter_px"
+            )
+        diameter /= float(np.sqrt(pixel_spacing_mm[0] * pixel_spacing_mm[1]))
     ignore = row.get("ignore", "").lower() in ("1", "true", "yes")
     px, py, pz = position
     return Lesion(

@@ -11,10 +11,11 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from medseg.data.annotations import read_lesions, read_mask
+from medseg.data.annotations import BOX_COLUMNS, POINT_COLUMNS, annotation_rows, read_lesions, read_mask
 from medseg.data.instances import draw_lesions, mask_instances
 from medseg.data.manifest import Case
 from medseg.data.preprocess import Prepared, prepare_image, stack_channels
@@ -22,6 +23,7 @@ from medseg.data.settings import InputSettings
 from medseg.errors import AnnotationError, MedsegError, OutputError
 from medseg.files import content_hash, output_errors, write_json
 from medseg.imaging import read
+from medseg.imaging.read import split_member
 from medseg.progress import Progress
 from medseg.volume import Grid
 
@@ -108,7 +110,8 @@ def _instances(case: Case, prepared: Prepared, options: CacheOptions) -> tuple[n
         instances = mask_instances(mask, prepared.source, prepared.grid)
         names = [case.name] * int(instances.max())
     else:
-        lesions = [lesion for lesion in read_lesions(case, prepared.source) or [] if not lesion.ignore]
+        every = read_lesions(case, prepared.source, prepared.pixel_spacing_mm) or []
+        lesions = [lesion for lesion in every if not lesion.ignore]
         instances = draw_lesions(lesions, prepared.source, prepared.grid)
         names = [lesion.name or case.name for lesion in lesions]
     return instances, np.array([0, *(_class_index(name, options.classes) for name in names)], np.int64)
@@ -130,7 +133,8 @@ def cache_key(case: Case, options: CacheOptions) -> str:
             "input": options.input.model_dump(mode="json"),
             "spacing": options.spacing,
             "classes": options.classes,
-            "case": [case.case_id, case.label, case.name, [str(image).rpartition("#")[2] for image in case.images]],
+            "case": [case.case_id, case.label, case.name, [split_member(image)[1] for image in case.images]],
+            "rows": _rows(case),
         },
         sort_keys=True,
     )
@@ -139,11 +143,20 @@ def cache_key(case: Case, options: CacheOptions) -> str:
     return digest.hexdigest()[:32]
 
 
+def _rows(case: Case) -> list[Any]:
+    """The case's own rows of its table of boxes or points, so that other rows may change without harm."""
+    if case.boxes is not None:
+        return annotation_rows(case.boxes, BOX_COLUMNS).get(case.case_id, [])
+    if case.points is not None:
+        return annotation_rows(case.points, POINT_COLUMNS).get(case.case_id, [])
+    return []
+
+
 def _files(case: Case) -> Iterator[Path]:
-    for name in (*case.images, case.mask, case.boxes, case.points):
+    for name in (*case.images, case.mask):
         if name is None:
             continue
-        path = Path(str(name).rpartition("#")[0] or str(name)) if "#" in Path(str(name)).name else Path(str(name))
+        path, _ = split_member(name)
         if path.is_dir():
             yield from sorted(file for file in path.rglob("*") if file.is_file())
         elif path.suffix == ".mhd":

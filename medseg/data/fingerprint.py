@@ -48,7 +48,11 @@ def examine(case: Case) -> CaseFacts:
     for image in case.images[1:]:
         read(image)
     mask = read_mask(case, volume.grid)
-    lesions = lesions_of_mask(mask, volume.grid) if mask is not None else read_lesions(case, volume.grid)
+    lesions = (
+        lesions_of_mask(mask, volume.grid)
+        if mask is not None
+        else read_lesions(case, volume.grid, volume.pixel_spacing_mm)
+    )
     body = array[array > array.min()]
     facts = {
         "case_id": case.case_id,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from medseg.errors import ManifestError, TableError
 from medseg.files import read_csv, write_csv
+from medseg.imaging.read import split_member
 
 __all__ = ["COLUMNS", "Case", "Manifest", "load_manifest", "write_manifest"]
 
@@ -175,8 +176,7 @@ def _check_files(file: Path, cases: list[Case]) -> None:
         for name in (*case.images, case.mask, case.boxes, case.points):
             if name is None:
                 continue
-            text = str(name)
-            target = text.rpartition("#")[0] if ".npy#" in text else text
+            target = str(split_member(name)[0])
             if target not in known:
                 known[target] = os.path.exists(target)
             if not known[target]:

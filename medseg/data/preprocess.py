@@ -27,11 +27,14 @@ class Prepared:
         The working grid.
     source : Grid
         The grid of the image as it was read.
+    pixel_spacing_mm : tuple of float, optional
+        Of a projection image, (y, x), where it is known.
     """
 
     image: np.ndarray
     grid: Grid
     source: Grid
+    pixel_spacing_mm: tuple[float, float] | None = None
 
 
 def stack_channels(volumes: list[Volume], case_id: str) -> Volume:
@@ -93,7 +96,7 @@ def prepare_image(volume: Volume, settings: InputSettings, *, spacing: tuple[flo
     image = np.stack([normalise(channel, settings.intensity) for channel in image])
     if settings.mirrored_channel:
         image = np.concatenate([image, image[..., ::-1]])
-    return Prepared(np.ascontiguousarray(image, dtype=np.float32), grid, volume.grid)
+    return Prepared(np.ascontiguousarray(image, dtype=np.float32), grid, volume.grid, volume.pixel_spacing_mm)
 
 
 def _crop(image: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from medseg.config_base import Settings
 
@@ -24,6 +24,12 @@ class IntensitySettings(Settings):
     foreground: Literal["all", "above_zero"] = Field(
         "all", description="which voxels the statistics are taken over; above_zero for skull-stripped brains"
     )
+
+    @model_validator(mode="after")
+    def _rises(self) -> "IntensitySettings":
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high, given low={self.low:g} and high={self.high:g}")
+        return self
 
     @field_validator("percentiles")
     @classmethod
@@ -71,8 +77,11 @@ class InputSettings(Settings):
 class SamplingSettings(Settings):
     """Which part of which case becomes a training sample."""
 
-    patch_size: tuple[int, ...] | None = Field(
-        None, description="(y, x) or (z, y, x) in voxels of the working grid; null: planned from the data"
+    patch_size: tuple[PositiveInt, ...] | None = Field(
+        None,
+        min_length=2,
+        max_length=3,
+        description="(y, x) or (z, y, x) in voxels of the working grid; null: planned from the data",
     )
     max_patch_voxels: int = Field(
         48**3 * 2, ge=1024, description="upper limit when the patch is planned: the memory of a step grows with it"
@@ -102,3 +111,10 @@ class AugmentationSettings(Settings):
     brightness: float = Field(0.2, ge=0, description="largest relative change of brightness and contrast")
     gamma: tuple[float, float] = Field((0.7, 1.5), description="range of the gamma curve")
     blur: float = Field(1.0, ge=0, description="largest Gaussian blur, in voxels")
+
+    @field_validator("gamma")
+    @classmethod
+    def _positive(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1]:
+            raise ValueError("the range must be above 0 and rise")
+        return value

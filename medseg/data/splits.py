@@ -47,10 +47,15 @@ def split_patients(
             f"{manifest.path}: {len(free)} patient(s) cannot be divided into training, validation and test; "
             "give a split column, or set split.val and split.test"
         )
+    shares = np.array([settings.test, settings.val])
+    seen, dealt = 0, np.zeros(2, int)  # over the strata, so that what one rounds off the next makes up for
     for group in _groups(free, positive):
         random = np.random.default_rng(child_seed(seed, "split", *map(str, group[:1])))
         order = [group[i] for i in random.permutation(len(group))]
-        bounds = np.round(np.cumsum([settings.test, settings.val]) * len(order)).astype(int)
+        seen += len(order)
+        wanted = np.floor(shares * seen + 0.5).astype(int) - dealt
+        dealt += wanted
+        bounds = np.cumsum(wanted)
         for number, patient in enumerate(order):
             part_of[patient] = "test" if number < bounds[0] else "val" if number < bounds[1] else "train"
     if fold is not None:
@@ -88,7 +93,8 @@ def _groups(patients: list[str], stratum: dict[str, int]) -> list[list[str]]:
 
 def _fold(part_of: dict[str, str], stratum: dict[str, int], folds: int, fold: int, seed: int) -> None:
     rest = sorted(patient for patient, part in part_of.items() if part != "test")
+    place = 0  # goes on over the strata, so that the folds of a small data set are of one size
     for group in _groups(rest, stratum):
-        order = np.random.default_rng(child_seed(seed, "folds")).permutation(len(group))
-        for place, index in enumerate(order):
+        for index in np.random.default_rng(child_seed(seed, "folds")).permutation(len(group)):
             part_of[group[index]] = "val" if place % folds == fold else "train"
+            place += 1

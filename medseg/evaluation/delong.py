@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, rankdata
 
+from medseg.errors import TableError
 from medseg.evaluation.roc import _checked
 
 __all__ = ["DelongTest", "delong_interval", "delong_test"]
@@ -76,9 +77,16 @@ def delong_test(y_true: np.ndarray, a: np.ndarray, b: np.ndarray) -> DelongTest:
     ----------
     y_true : array-like of {0, 1}, shape (n,)
     a, b : array-like of float, shape (n,)
+
+    Raises
+    ------
+    TableError
+        With fewer than two cases of a kind.
     """
     truth, first = _checked(y_true, a)
     _, second = _checked(y_true, b)
+    if truth.sum() < 2 or (~truth).sum() < 2:
+        raise TableError("DeLong's test needs at least two cases with and two without disease")
     auc, covariance = _covariance(truth, [first, second])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     difference = float(auc[0] - auc[1])

@@ -83,13 +83,10 @@ def froc_curves(matches: Matches, weights: np.ndarray) -> tuple[np.ndarray, np.n
 def sensitivity_at(fp: np.ndarray, sensitivity: np.ndarray, rates: np.ndarray) -> np.ndarray:
     """Sensitivity of curves, shape (replicate, point), at `rates`; shape (replicate, rate).
 
-    Where several points share a rate the highest counts, because it costs nothing.
+    Linear between points, flat beyond the last. Where several points share a rate exactly the highest counts,
+    because it costs nothing.
     """
-    result = np.empty((len(fp), len(rates)))
-    for number, (x, y) in enumerate(zip(fp, sensitivity)):
-        last = np.append(np.flatnonzero(np.diff(x)), len(x) - 1)
-        result[number] = np.interp(rates, x[last], y[last])
-    return result
+    return np.array([np.interp(rates, x, y) for x, y in zip(fp, sensitivity)])
 
 
 def partial_area_flat(fp: np.ndarray, sensitivity: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from medseg.errors import TableError
 from medseg.evaluation.tables import Columns, Source, cases_table, lesions_table, marks_table
 
-__all__ = ["Matches", "match_marks", "match_pairs"]
+__all__ = ["Matches", "check_rule", "match_marks", "match_pairs"]
 
 LUNA16_MARKS = 100  # best marks of a scan that the challenge looks at
 LUNA16_UNKNOWN_DIAMETER = 10.0  # mm, for excluded findings whose diameter is below 0
@@ -65,6 +65,8 @@ def match_marks(cases: Source, marks: Source | None, lesions: Source | None, *, 
     A lesion's best mark counts; further marks on it are neither hit nor false positive. A mark on an ignored
     lesion counts as neither, but lesions that count match first. One mark may hit two lesions.
 
+    Marks of cases whose ``status`` is not ``ok`` are left out; their lesions stay.
+
     Parameters
     ----------
     cases, marks, lesions : path or mapping of columns
@@ -79,6 +81,7 @@ def match_marks(cases: Source, marks: Source | None, lesions: Source | None, *, 
     TableError
         For an unknown rule or columns that a rule needs.
     """
+    check_rule(rule)
     case_table = cases_table(cases)
     mark_table = marks_table(marks, case_table["case_id"])
     lesion_table = lesions_table(lesions, case_table["case_id"])
@@ -105,12 +108,28 @@ def match_pairs(
 
 
 def _best(marks: Columns, limit: int) -> Columns:
-    order = np.lexsort((-marks["score"], marks["case"]))
-    case = marks["case"][order]
-    starts = np.flatnonzero(np.r_[True, np.diff(case) != 0]) if len(case) else np.empty(0, int)
-    place = np.arange(len(case)) - np.repeat(starts, np.diff(np.r_[starts, len(case)]))
-    keep = np.sort(order[place < limit])
+    """Of a scan with more than `limit` marks, those above the score of the next one: the challenge's program."""
+    keep = np.ones(len(marks["case"]), dtype=bool)
+    for case in np.unique(marks["case"]):
+        where = np.flatnonzero(marks["case"] == case)
+        if len(where) > limit:
+            scores = marks["score"][where]
+            keep[where] = scores > np.sort(scores)[::-1][limit]
     return {name: values[keep] for name, values in marks.items()}
+
+
+def check_rule(rule: str) -> None:
+    """Refuse a rule that there is not.
+
+    Raises
+    ------
+    TableError
+        Saying what is allowed.
+    """
+    if rule.startswith("iou:"):
+        _threshold(rule)
+    elif rule not in ("distance", "luna16", "inside"):
+        raise TableError(f"rule '{rule}': allowed are distance, luna16, inside and iou:T (for example iou:0.2)")
 
 
 def _hits(marks: Columns, lesions: Columns, lesion: int, rule: str) -> np.ndarray:
@@ -124,9 +143,7 @@ def _hits(marks: Columns, lesions: Columns, lesion: int, rule: str) -> np.ndarra
             low, high = _edges(lesions, axis, "lesions", rule)
             inside &= (marks[axis][same] >= low[lesion]) & (marks[axis][same] < high[lesion])
         return same[inside]
-    if rule.startswith("iou:"):
-        return same[_overlap(marks, lesions, same, lesion, rule) > _threshold(rule)]
-    raise TableError(f"rule '{rule}': allowed are distance, luna16, inside and iou:T (for example iou:0.2)")
+    return same[_overlap(marks, lesions, same, lesion, rule) > _threshold(rule)]
 
 
 def _threshold(rule: str) -> float:
@@ -162,14 +179,17 @@ def _resolve(cases: Columns, marks: Columns, lesions: Columns, pairs: list[tuple
     best_mark = np.full(n_lesions, -1)
     on_counted = np.zeros(n_marks, dtype=bool)
     on_any = np.zeros(n_marks, dtype=bool)
+    failed = ~np.isin(cases["status"], ("", "ok"))[marks["case"]]
     for mark, lesion in pairs:
+        if failed[mark]:
+            continue
         on_any[mark] = True
         if not lesions["ignore"][lesion]:
             on_counted[mark] = True
             if marks["score"][mark] > best[lesion]:
                 best[lesion], best_mark[lesion] = marks["score"][mark], mark
     counted = ~lesions["ignore"]
-    false = ~on_any
+    false = ~on_any & ~failed
     n_hits = len(set(best_mark[counted & (best_mark >= 0)].tolist()))
     _, patient = np.unique(cases["patient_id"], return_inverse=True)
     return Matches(
@@ -180,7 +200,7 @@ def _resolve(cases: Columns, marks: Columns, lesions: Columns, pairs: list[tuple
         lesion_weight=_weights(lesions["case"][counted], lesions["weight"][counted]),
         false_case=marks["case"][false],
         false_score=marks["score"][false],
-        n_neither=int((~false).sum()) - n_hits,
+        n_neither=int(on_any.sum()) - n_hits,
         rule=rule,
     )
 
@@ -188,5 +208,10 @@ def _resolve(cases: Columns, marks: Columns, lesions: Columns, pairs: list[tuple
 def _weights(case: np.ndarray, given: np.ndarray) -> np.ndarray:
     """Weights that sum to 1 in each case: those given, or 1/L."""
     raw: Any = np.where(np.isnan(given), 1.0, given)
-    total = np.bincount(case, weights=raw) if len(case) else np.zeros(0)
-    return raw / total[case] if len(case) else raw
+    if len(case) == 0:
+        return raw
+    some = np.bincount(case, weights=np.isnan(given)) % np.maximum(np.bincount(case), 1) != 0
+    total = np.bincount(case, weights=raw)
+    if some.any() or (raw < 0).any() or (total[case] <= 0).any():
+        raise TableError("lesions: the weights of a case must be given for all of its lesions and sum to more than 0")
+    return raw / total[case]

@@ -6,7 +6,7 @@ import numpy as np
 
 __all__ = ["PixelCounts", "dice_score", "pooled_figures"]
 
-BINS = 4096
+BINS = 16384
 LOGIT_RANGE = 16.0  # probabilities from 1e-7 to 1 - 1e-7 fall into bins of their own
 
 

@@ -5,15 +5,16 @@ from typing import Any
 
 import numpy as np
 
+from medseg.errors import TableError
 from medseg.evaluation.afroc import wafroc_auc_weighted
 from medseg.evaluation.bootstrap import case_weights, percentile_interval
-from medseg.evaluation.froc import CPM_RATES, froc, froc_curves, partial_area_flat, sensitivity_at
-from medseg.evaluation.matching import Matches, match_marks, match_pairs
+from medseg.evaluation.froc import CPM_RATES, FrocCurve, froc_curves, partial_area_flat, sensitivity_at
+from medseg.evaluation.matching import Matches, check_rule, match_marks, match_pairs
 from medseg.evaluation.pixel import PixelCounts, pooled_figures
 from medseg.evaluation.precision import average_precision_weighted
 from medseg.evaluation.roc import area, mcclish, partial_area, weighted_roc
 from medseg.evaluation.settings import EvaluationSettings
-from medseg.evaluation.tables import Columns, Source, cases_table
+from medseg.evaluation.tables import Columns, Source, cases_table, marks_table
 
 __all__ = ["evaluate_tables"]
 
@@ -88,14 +89,19 @@ def evaluate_tables(
         When a table is wrong, naming the case.
     """
     settings = settings or EvaluationSettings()
+    check_rule(rule)
+    if marks is not None and lesions is None:
+        raise TableError("marks are given without lesions; a table of lesions may be empty but for its header")
     table = cases_table(cases)
+    _check_labels(table)
     matches = None
     if lesions is not None:
         if pairs is None:
             matches = match_marks(cases, marks, lesions, rule=rule)
         else:
             matches = match_pairs(cases, marks, lesions, pairs, rule=rule)
-    label, score = _label(table, matches), _score(table)
+    localised = table["localised"]
+    label, score = _label(table, matches), _score(table, marks)
     _, patient = np.unique(table["patient_id"], return_inverse=True)
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -113,13 +119,14 @@ def evaluate_tables(
         compute = _Figures(patient, settings, keep)
         content = {"case_level": _case_level(compute, label, score, table, settings)}
         if matches is not None:
-            content["lesion_level"] = _lesion_level(compute, matches, settings, rule, keep)
+            placed = _Figures(patient, settings, keep & localised)
+            content["lesion_level"] = _lesion_level(placed, matches, settings, rule, keep & localised)
         if dice is not None or pixels is not None:
             content["pixel_level"] = _pixel_level(compute, table, dice or {}, pixels)
         return content
 
     result |= figures_of(np.ones(len(label), dtype=bool))
-    result["curves"] = _curves(label, score, matches)
+    result["curves"] = _curves(label, score, matches, localised)
     groups = sorted(set(table["group"]) - {""})
     if len(groups) > 1:
         result["by_group"] = {name: _group(table["group"] == name, label, figures_of) for name in groups}
@@ -135,14 +142,26 @@ def _label(table: Columns, matches: Matches | None) -> np.ndarray:
     """1, 0 or NaN for each case; where the label is missing, whether it has a lesion."""
     label = table["label"].copy()
     if matches is not None:
-        missing = np.isnan(label)
+        missing = np.isnan(label) & table["localised"]
         label[missing] = matches.positive[missing]
     return label
 
 
-def _score(table: Columns) -> np.ndarray:
-    """Score of each case; failed cases get the lowest."""
+def _check_labels(table: Columns) -> None:
+    """Labels are 0 and 1, but where predicted classes are compared with them."""
+    odd = ~np.isnan(table["label"]) & (table["label"] != 0) & (table["label"] != 1)
+    if odd.any() and not np.isfinite(table["predicted_label"]).any():
+        where = int(np.flatnonzero(odd)[0])
+        raise TableError(f"cases: label {table['label'][where]:g} of case {table['case_id'][where]} is neither 0 nor 1")
+
+
+def _score(table: Columns, marks: Source | None) -> np.ndarray:
+    """Score of each case, that of its highest mark where none is given; failed cases get the lowest."""
     score = table["score"].copy()
+    if marks is not None and np.isnan(score).all():
+        rated = marks_table(marks, table["case_id"])
+        score = np.full(len(score), rated["score"].min(initial=0.0) - 1)  # without a mark: below every mark
+        np.maximum.at(score, rated["case"], rated["score"])
     failed = np.array([status not in ("", "ok") for status in table["status"]])
     if failed.any():
         known = score[~failed & ~np.isnan(score)]
@@ -206,7 +225,7 @@ def _case_level(
         "fpr_range": [low, high],
         "raw": raw_figure,
         "mcclish": compute(lambda w: mcclish(raw(w), chance, perfect), reason),
-        "below_chance": None if raw_figure["value"] is None else bool(raw_figure["value"] < chance),
+        "below_chance": None if raw_figure["value"] is None else bool(raw_figure["value"] < chance - 1e-12),
     }
     return content
 
@@ -217,8 +236,8 @@ def _lesion_level(
     rates = np.array(settings.fp_per_case)
     low, high = settings.froc_range
     reason = "there is no lesion"
-    curve = froc(matches)
-    whole = bool(keep.all())
+    fp, sensitivity, threshold = froc_curves(matches, keep[None].astype(float))
+    curve = FrocCurve(fp[0], sensitivity[0], threshold)
 
     def sensitivities(weights: np.ndarray) -> np.ndarray:
         fp, sensitivity, _ = froc_curves(matches, weights)
@@ -232,7 +251,7 @@ def _lesion_level(
         fp, sensitivity, _ = froc_curves(matches, weights)
         return partial_area_flat(fp, sensitivity, low, high)
 
-    thresholds = [curve.threshold_at(rate) for rate in rates] if whole else [None] * len(rates)
+    thresholds = [curve.threshold_at(rate) for rate in rates]
     return {
         "rule": matches.rule if rule is None else rule,
         "froc": {
@@ -262,6 +281,9 @@ def _pixel_level(
         content["dice"] = compute(lambda w: (w * kept).sum(1) / (w * lesion).sum(1), "no case has a reference mask")
         content["dice_rule"] = "mean over cases with a lesion in the reference; a case that failed counts 0"
         content["n_dice"] = int(lesion.sum())
+    else:
+        reason = "masks were not saved: predict with --save mask"
+        content["dice"] = {"value": None, "ci_low": None, "ci_high": None, "reason": reason}
     if pixels:
         where = np.array([number for number, name in enumerate(names) if name in pixels])
         counts = [pixels[names[number]] for number in where]
@@ -276,7 +298,7 @@ def _pixel_level(
     return content
 
 
-def _curves(label: np.ndarray, score: np.ndarray, matches: Matches | None) -> dict[str, Any]:
+def _curves(label: np.ndarray, score: np.ndarray, matches: Matches | None, localised: np.ndarray) -> dict[str, Any]:
     curves: dict[str, Any] = {}
     usable = ~np.isnan(score) & ~np.isnan(label)
     truth = label[usable] == 1
@@ -284,6 +306,6 @@ def _curves(label: np.ndarray, score: np.ndarray, matches: Matches | None) -> di
         fpr, tpr, _ = weighted_roc(truth, score[usable], np.ones((1, int(usable.sum()))))
         curves["roc"] = {"fpr": fpr[0], "tpr": tpr[0]}
     if matches is not None and matches.n_lesions:
-        curve = froc(matches)
-        curves["froc"] = {"fp_per_case": curve.fp_per_case, "sensitivity": curve.sensitivity}
+        fp, sensitivity, _ = froc_curves(matches, localised[None].astype(float))
+        curves["froc"] = {"fp_per_case": fp[0], "sensitivity": sensitivity[0]}
     return curves

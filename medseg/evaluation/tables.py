@@ -53,7 +53,8 @@ def _numbers(table: dict[str, list[Any]], column: str, name: str, *, empty: floa
 def cases_table(source: Source) -> Columns:
     """Check a table of cases: ``case_id[, label][, score][, patient_id][, group][, status][, predicted_label]``.
 
-    Missing labels and scores become NaN, missing patients the case itself.
+    Missing labels and scores become NaN, missing patients the case itself. ``localised`` is 0 for a case that is known
+    to have lesions, but not where: it counts for the case level only.
 
     Raises
     ------
@@ -64,6 +65,8 @@ def cases_table(source: Source) -> Columns:
     names = [str(value) for value in table["case_id"]]
     if not names:
         raise TableError("cases: the table lists no case")
+    if "" in names:
+        raise TableError(f"cases: row {names.index('') + 1} has no case_id")
     if len(set(names)) < len(names):
         doubled = next(name for name in names if names.count(name) > 1)
         raise TableError(f"cases: case {doubled} is listed twice")
@@ -73,11 +76,20 @@ def cases_table(source: Source) -> Columns:
         columns[column] = (
             _numbers(table, column, "cases", empty=np.nan) if given is not None else np.full(len(names), np.nan)
         )
-    patients = [str(value) for value in table.get("patient_id", names)]
+    patients = ["" if _is_missing(value) else str(value) for value in table.get("patient_id", names)]
     columns["patient_id"] = np.array([patient or name for patient, name in zip(patients, names)])
     for column in ("group", "status"):
-        columns[column] = np.array([str(value) for value in table.get(column, [""] * len(names))])
+        given = table.get(column, [""] * len(names))
+        columns[column] = np.array(["" if _is_missing(value) else str(value) for value in given])
+    if "localised" in table:
+        columns["localised"] = np.array([str(value) not in ("0", "0.0", "False") for value in table["localised"]])
+    else:
+        columns["localised"] = np.ones(len(names), dtype=bool)
     return columns
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and np.isnan(value))
 
 
 def _with_positions(source: Source, name: str, known: np.ndarray, extra: Sequence[str]) -> tuple[Columns, dict]:
@@ -115,9 +127,13 @@ def lesions_table(source: Source | None, known: np.ndarray) -> Columns:
     if diameter not in table:
         raise TableError("lesions: the column diameter_mm is missing")
     columns["diameter"] = _numbers(table, diameter, "lesions")
+    ignored = [str(v).lower() in ("1", "1.0", "true", "yes") for v in table.get("ignore", [""] * len(columns["x"]))]
+    negative = (columns["diameter"] < 0) & ~np.array(ignored, dtype=bool)
+    if negative.any():
+        case_id = table["case_id"][int(np.flatnonzero(negative)[0])]
+        raise TableError(f"lesions: {diameter} of case {case_id} is below 0")
     columns["weight"] = (
         _numbers(table, "weight", "lesions", empty=np.nan) if "weight" in table else np.full(len(columns["x"]), np.nan)
     )
-    ignore = table.get("ignore", [""] * len(columns["x"]))
-    columns["ignore"] = np.array([str(v).lower() in ("1", "1.0", "true", "yes") for v in ignore], dtype=bool)
+    columns["ignore"] = np.array(ignored, dtype=bool)
     return columns

@@ -24,6 +24,7 @@ from medseg.volume import Grid
 __all__ = ["evaluate_predictions", "evaluate_table_files"]
 
 logger = logging.getLogger(__name__)
+CASE_COLUMNS = ("case_id", "patient_id", "group", "status", "label", "score", "predicted_label", "localised")
 MARK_COLUMNS = ("case_id", "x", "y", "z", "score", "class", "hit", "x_min", "y_min", "z_min", "x_max", "y_max", "z_max")
 LESION_COLUMNS = (
     "case_id", "lesion_id", "x", "y", "z", "unit", "diameter_mm", "diameter_px", "class", "ignore", "best_score",
@@ -42,6 +43,7 @@ class _Tables:
     dice: dict[str, float] = field(default_factory=dict)
     pixels: dict[str, PixelCounts] = field(default_factory=dict)
     all_from_masks: bool = True
+    masks_saved: bool = False
 
 
 def evaluate_table_files(
@@ -84,7 +86,7 @@ def evaluate_predictions(
     settings = EvaluationSettings.model_validate(about["evaluation"])
     manifest = load_manifest(data)
     by_name = {case.case_id: case for case in manifest.cases}
-    tables = _Tables()
+    tables = _Tables(masks_saved=any(folder.glob("cases/*/mask.nii.gz")))
     failures: dict[str, str] = {}
     unlabelled = 0
     for row in track(rows, "evaluating", len(rows)):
@@ -140,17 +142,19 @@ def _add_case(
     reference: np.ndarray | None = None
     grid: Grid | None = None
     image: np.ndarray | None = None
-    if localises and case.annotation != "label":
+    placed = localises and (case.annotation != "label" or case.label == 0)  # label 0: read, no lesion
+    if placed:
         volume = read(case.images[0])
         grid, image = volume.grid, volume.array[0]
-        reference = read_mask(case, grid)
-        lesions = read_lesions(case, grid)
+        nothing = np.zeros(grid.shape, np.uint8) if case.annotation == "label" else None
+        reference = read_mask(case, grid) if nothing is None else nothing
+        lesions = read_lesions(case, grid, volume.pixel_spacing_mm) if nothing is None else []
     failed = row["status"] != "ok"
     tables.cases.append(
         {
             "case_id": case.case_id, "patient_id": case.patient_id, "group": case.group or case.view,
             "status": row["status"], "label": case.label, "score": None if failed else row["score"],
-            "predicted_label": row.get("predicted_label", ""),
+            "predicted_label": row.get("predicted_label", ""), "localised": int(placed or not localises),
         }
     )  # fmt: skip
     if lesions is None or grid is None or image is None:
@@ -161,7 +165,9 @@ def _add_case(
     first_lesion = len(tables.lesions)
     tables.lesions += [_lesion_row(case.case_id, number, lesion) for number, lesion in enumerate(lesions, start=1)]
     for finding in findings if not failed else []:
-        tables.marks.append({name: finding.get(name, "") for name in MARK_COLUMNS})
+        index = grid.to_index(np.array([[float(finding[axis]) for axis in "xyz"]]))[0]
+        voxel = dict(zip(("voxel_x", "voxel_y", "voxel_z"), (index + 0.5).tolist()))  # voxel n covers n to n + 1
+        tables.marks.append({name: finding.get(name, "") for name in MARK_COLUMNS} | voxel)
         if labels is not None:
             number = _label_at(labels, grid, finding)
             if number:
@@ -198,9 +204,10 @@ def _add_pixels(
     settings: EvaluationSettings,
 ) -> None:
     empty = not reference.any()
-    tables.dice[case_id] = EMPTY_REFERENCE if empty else 0.0
     files = folder / "cases" / case_id
-    if not failed and (files / "mask.nii.gz").is_file() and not empty:
+    if empty or (failed and tables.masks_saved):
+        tables.dice[case_id] = EMPTY_REFERENCE if empty else 0.0
+    elif not failed and (files / "mask.nii.gz").is_file():
         tables.dice[case_id] = dice_score(_map(files / "mask.nii.gz", reference.shape) > 0, reference)
     if (files / "probability.nii.gz").is_file() or failed:
         probability = np.zeros(reference.shape) if failed else _map(files / "probability.nii.gz", reference.shape)
@@ -216,11 +223,13 @@ def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     values = read(path).array[0]
     if values.shape != shape:
         raise AnnotationError(f"{path}: has the shape {values.shape}, the reference {shape}; predict again")
+    if not np.isfinite(values).all():
+        raise AnnotationError(f"{path}: holds values that are not finite; predict again")
     return values
 
 
 def _evaluate(tables: _Tables, about: dict[str, Any], settings: EvaluationSettings, rule: str | None) -> dict[str, Any]:
-    cases = _columns(tables.cases, ("case_id", "patient_id", "group", "status", "label", "score", "predicted_label"))
+    cases = _columns(tables.cases, CASE_COLUMNS)
     if about["detector"] == "classification":
         return evaluate_tables(cases, settings=settings)
     marks = _columns(tables.marks, ("case_id", "x", "y", "z", "score", *MARK_COLUMNS[-6:]))
@@ -229,7 +238,9 @@ def _evaluate(tables: _Tables, about: dict[str, Any], settings: EvaluationSettin
     column = "diameter_px" if in_pixels else "diameter_mm"
     lesions[column] = [row.get(column, 0.0) for row in tables.lesions]
     chosen = rule or settings.rule
-    dice, pixels = tables.dice or None, tables.pixels or None
+    dice, pixels = (tables.dice if tables.masks_saved else {}), tables.pixels
+    if about["detector"] != "segmentation":
+        dice = pixels = None
     if tables.all_from_masks and chosen in (None, "inside"):
         # hits were looked up in the masks themselves
         return evaluate_tables(
@@ -239,17 +250,9 @@ def _evaluate(tables: _Tables, about: dict[str, Any], settings: EvaluationSettin
         boxed = bool(tables.lesions) and all("x_min" in row for row in tables.lesions)
         chosen = "inside" if boxed else "distance"
     if chosen == "inside":
-        _shift_to_voxels(marks, tables)
+        for axis in "xyz":  # boxes are half-open ranges of voxels
+            marks[axis] = [row[f"voxel_{axis}"] for row in tables.marks]
     return evaluate_tables(cases, marks, lesions, settings=settings, rule=chosen, dice=dice, pixels=pixels)
-
-
-def _shift_to_voxels(marks: dict[str, list[Any]], tables: _Tables) -> None:
-    """Positions of marks in voxels for boxes: voxel n covers n to n + 1 of a half-open range.
-
-    The centre of the mark's own box is used, which is in voxels of the image; a peak at its centre.
-    """
-    for axis in "xyz":
-        marks[axis] = [(float(r[f"{axis}_min"]) + float(r[f"{axis}_max"])) / 2 for r in tables.marks]
 
 
 def _columns(rows: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, list[Any]]:
@@ -257,7 +260,7 @@ def _columns(rows: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, li
 
 
 def _write(tables: _Tables, result: dict[str, Any], output: Path) -> None:
-    write_csv(output / "cases.csv", ("case_id", "patient_id", "group", "status", "label", "score"), tables.cases)
+    write_csv(output / "cases.csv", CASE_COLUMNS, tables.cases)
     write_csv(output / "marks.csv", MARK_COLUMNS[:6], tables.marks)
     write_csv(output / "lesions.csv", LESION_COLUMNS, tables.lesions)
     write_json(output / "evaluation.json", result)

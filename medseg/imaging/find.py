@@ -1,6 +1,7 @@
 """Which images a path holds, for prediction."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +24,15 @@ class ImageSource:
         File or folder for `medseg.imaging.read`.
     series_uid : str or None
         The series, where the folder may hold several.
+    patient_id, modality : str
+        From the DICOM header, empty for other formats. The former must not leave the program but as a pseudonym.
     """
 
     case_id: str
     path: Path
     series_uid: str | None = None
+    patient_id: str = ""
+    modality: str = ""
 
 
 def find_inputs(path: str | Path) -> list[ImageSource]:
@@ -47,8 +52,10 @@ def find_inputs(path: str | Path) -> list[ImageSource]:
     if any(format_of(file) == "dicom" for file in files):
         headers, _ = read_headers(path)
         for uid, members in group_series(headers).items():
-            folder = members[0][0] if len(members) == 1 else path
-            sources.append(ImageSource(_pseudonym(uid), folder, uid))
+            file, header = members[0]
+            where = file if len(members) == 1 else Path(os.path.commonpath([member.parent for member, _ in members]))
+            patient, modality = str(header.get("PatientID", "")).strip(), str(header.get("Modality", ""))
+            sources.append(ImageSource(_pseudonym(uid), where, uid, patient, modality))
     seen: dict[str, Path] = {}
     for source in sources:
         if source.case_id in seen:

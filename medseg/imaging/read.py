@@ -5,7 +5,7 @@ from pathlib import Path
 from medseg.errors import ImageError
 from medseg.volume import Volume
 
-__all__ = ["IMAGE_SUFFIXES", "format_of", "read"]
+__all__ = ["IMAGE_SUFFIXES", "format_of", "read", "split_member"]
 
 FORMATS = {
     ".nii": "nifti", ".nii.gz": "nifti", ".nrrd": "itk", ".mha": "itk", ".mhd": "itk",
@@ -35,14 +35,24 @@ def format_of(path: Path) -> str:
     return "dicom" if head[128:132] == b"DICM" else ""
 
 
+def split_member(name: str | Path) -> tuple[Path, str]:
+    """Divide ``stack.npy#12`` or ``folder#SERIES_UID`` into file or folder and member; empty for other names."""
+    text = str(name)
+    left, mark, member = text.rpartition("#")
+    if mark and (left.endswith(".npy") or Path(left).is_dir()):
+        return Path(left), member
+    return Path(text), ""
+
+
 def read(path: str | Path, *, series_uid: str | None = None) -> Volume:
     """Read an image.
 
     Parameters
     ----------
     path : str or Path
-        A PNG, JPEG, TIFF, NIfTI, NRRD, MHA / MHD or DICOM file, a folder holding a DICOM series, or
-        ``stack.npy#12``: image 12 of a NumPy array of shape (n, y, x).
+        A PNG, JPEG, TIFF, NIfTI, NRRD, MHA / MHD or DICOM file, a folder holding a DICOM series,
+        ``folder#SERIES_UID`` where it holds several, or ``stack.npy#12``: image 12 of a NumPy array of shape
+        (n, y, x).
     series_uid : str, optional
         The series to read where a folder holds several.
 
@@ -58,13 +68,12 @@ def read(path: str | Path, *, series_uid: str | None = None) -> Volume:
     GeometryError
         When its position in space is missing or contradictory.
     """
-    text = str(path)
-    stack, mark, number = text.rpartition("#")
-    if mark and stack.endswith(".npy"):
+    path, member = split_member(path)
+    if member and not path.is_dir():
         from medseg.imaging.stack import read_member
 
-        return read_member(Path(stack), number)
-    path = Path(path)
+        return read_member(path, member)
+    series_uid = series_uid or member or None
     if not path.exists():
         raise ImageError(f"{path}: no such file or folder")
     kind = "dicom" if path.is_dir() else format_of(path)

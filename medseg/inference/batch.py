@@ -13,7 +13,7 @@ from medseg.data.manifest import Case, load_manifest
 from medseg.data.preprocess import Prepared, prepare_image, stack_channels
 from medseg.drawing import draw_overlay
 from medseg.errors import ConfigError, ImageError, ManifestError, MedsegError, OutputError
-from medseg.files import atomic_path
+from medseg.files import atomic_path, exclusive
 from medseg.imaging import find_inputs, read, write_map, write_mask
 from medseg.inference.model import Model, Prediction
 from medseg.inference.prediction_folder import CaseRecord, PredictionFolder
@@ -91,7 +91,21 @@ def predict_batch(
         "classes": list(model.pipeline.classes),
         "calibration": model.calibration,
     }
-    folder = PredictionFolder(Path(output), about, resume=resume)
+    with exclusive(output):
+        return _predict_all(model, inputs, Path(output), about, save, resume=resume, show_reference=show_reference)
+
+
+def _predict_all(
+    model: Model,
+    inputs: list[_Input],
+    output: Path,
+    about: dict[str, Any],
+    save: Sequence[str],
+    *,
+    resume: bool,
+    show_reference: bool,
+) -> PredictResult:
+    folder = PredictionFolder(output, about, resume=resume)
     done = folder.done() if resume else {}
     records: list[CaseRecord] = [done[item.case_id] for item in inputs if item.case_id in done]
     todo = [item for item in inputs if item.case_id not in done]
@@ -165,7 +179,10 @@ def _predict_one(
 ) -> CaseRecord:
     began = time.monotonic()
     record = CaseRecord(case_id=item.case_id, patient_id=item.patient_id, operating_point=model.operating_point)
-    record.training_case = model.splits.get(item.case_id) == "train"
+    if item.patient_id:
+        record.training_case = item.patient_id in model.training_patients
+    else:  # a bare file does not say whose it is
+        record.training_case = model.splits.get(item.case_id) == "train"
     if volume is None or prepared is None:
         record.status, record.error = "failed", reason
         logger.error("case %s failed: %s", item.case_id, reason)
@@ -205,7 +222,7 @@ def _save_images(
     if "overlay" in save:
         reference: dict[str, Any] = {}
         if show_reference and item.case is not None:
-            reference["lesions"] = read_lesions(item.case, volume.grid)
+            reference["lesions"] = read_lesions(item.case, volume.grid, volume.pixel_spacing_mm)
             if item.case.mask is not None:
                 reference["reference_mask"] = read_mask(item.case, volume.grid)
         picture = draw_overlay(

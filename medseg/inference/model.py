@@ -80,6 +80,7 @@ class Model:
     detector: Detector
     calibration: dict[str, float] = field(default_factory=dict)
     splits: dict[str, str] = field(default_factory=dict)
+    training_patients: frozenset[str] = frozenset()
     digest: str = ""
 
     @property
@@ -141,7 +142,10 @@ class Model:
         device = next(self.network.parameters()).device
         image = torch.from_numpy(prepared.image).to(device)
         batch = image.swapaxes(0, 1) if self.pipeline.input.dimensions == 2 else image[None]
-        values = self.detector.activate(self.network(batch)).mean(dim=0).cpu().numpy()
+        axes = {"z": -3, "y": -2, "x": -1}
+        flips = [axes[name] for name in self.pipeline.inference.flip_axes if axes[name] >= 2 - batch.ndim]
+        views = [batch, *(batch.flip(axis) for axis in flips)]
+        values = torch.cat([self.detector.activate(self.network(view)) for view in views]).mean(dim=0).cpu().numpy()
         best = int(values.argmax())
         score = float(values[1] if len(values) == 2 else values[best])
         return Prediction(
@@ -205,16 +209,18 @@ def load_model(path: str | Path, *, device: str = "auto", operating_point: float
     except (KeyError, RuntimeError) as error:
         raise CheckpointError(f"{run / WEIGHTS}: does not fit the run's pipeline.yaml") from error
     network.to(resolve_device(device)).eval()
+    splits = _splits(run)
     return Model(
-        pipeline, plan, network, detector, dict(content["calibration"]), _splits(run), content_hash([run / WEIGHTS])
-    )
+        pipeline, plan, network, detector, dict(content["calibration"]), splits.get("cases", {}),
+        frozenset(splits.get("training_patients", ())), content_hash([run / WEIGHTS]),
+    )  # fmt: skip
 
 
 def _splits(run: Path) -> dict[str, Any]:
     import json
 
     path = run / "splits.json"
-    return json.loads(path.read_text())["cases"] if path.is_file() else {}
+    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def network_for(pipeline: Pipeline, plan: Plan, detector: Detector) -> nn.Module:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.errors import OutputError
-from medseg.files import write_csv, write_json
+from medseg.files import LOCK, write_csv, write_json
 from medseg.lesion import FINDING_COLUMNS, Finding
 
 __all__ = ["CASE_COLUMNS", "CaseRecord", "PredictionFolder"]
@@ -103,7 +103,7 @@ class PredictionFolder:
                 raise OutputError(
                     f"{path}: holds predictions made with another {', '.join(different)}; choose another folder"
                 )
-        elif path.exists() and any(path.iterdir()) and not resume:
+        elif path.exists() and any(item.name != LOCK for item in path.iterdir()) and not resume:
             raise OutputError(f"{path}: exists and is not a prediction folder; choose another folder")
         write_json(stamp, self.about | {"complete": False})
 

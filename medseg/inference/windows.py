@@ -35,8 +35,9 @@ def predict_maps(
     """
     device = next(network.parameters()).device
     flat = len(patch_size) == 2
+    shape = image.shape[1:]
+    image, inside = _at_least(image, patch_size)
     batch = torch.from_numpy(np.array(image.swapaxes(0, 1) if flat else image[None]))
-    fill = float(image.min())
     axes = {"z": -3, "y": -2, "x": -1}
     flips: list[list[int]] = [[], *([axes[name]] for name in settings.flip_axes if not (flat and name == "z"))]
 
@@ -56,7 +57,6 @@ def predict_maps(
             predictor=run,
             overlap=settings.overlap,
             mode="gaussian",
-            cval=fill,
             sw_device=device,
             device=torch.device("cpu"),
         )
@@ -64,4 +64,20 @@ def predict_maps(
         total = maps if total is None else total + maps
     assert total is not None
     mean = (total / len(flips)).numpy()
-    return mean.swapaxes(0, 1) if flat else mean[0]
+    maps_zyx = (mean.swapaxes(0, 1) if flat else mean[0])[(slice(None), *inside)]
+    assert maps_zyx.shape[1:] == shape
+    return maps_zyx
+
+
+def _at_least(image: np.ndarray, patch_size: tuple[int, ...]) -> tuple[np.ndarray, tuple[slice, ...]]:
+    """Pad every channel with its minimum to the size of a patch, centred, as training does; also where it lies then."""
+    sides = (*(1,) * (3 - len(patch_size)), *patch_size)
+    missing = [max(0, side - n) for side, n in zip(sides, image.shape[1:])]
+    before = [(number + 1) // 2 for number in missing]
+    inside = tuple(slice(low, low + n) for low, n in zip(before, image.shape[1:]))
+    if not any(missing):
+        return image, inside
+    size = tuple(n + more for n, more in zip(image.shape[1:], missing))
+    padded = np.stack([np.full(size, channel.min(), channel.dtype) for channel in image])
+    padded[(slice(None), *inside)] = image
+    return padded, inside

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from medseg.config_base import Settings
 
@@ -14,7 +14,7 @@ class UNetSettings(Settings):
 
     name: Literal["unet"] = Field("unet", description="the network")
     block: Literal["plain", "residual"] = Field("plain", description="two convolutions a level, or a residual pair")
-    filters: tuple[int, ...] = Field(
+    filters: tuple[PositiveInt, ...] = Field(
         (16, 32, 64, 128, 192, 192), min_length=3, description="channels a level, from full resolution down"
     )
     norm: Literal["instance", "batch"] = Field("instance", description="normalisation after each convolution")
@@ -33,10 +33,10 @@ class SmallCnnSettings(Settings):
     """Convolutions, then dense layers: for small images such as MNIST."""
 
     name: Literal["small_cnn"] = Field("small_cnn", description="the network")
-    filters: tuple[int, ...] = Field((32,), min_length=1, description="channels of each convolution")
+    filters: tuple[PositiveInt, ...] = Field((32,), min_length=1, description="channels of each convolution")
     kernel_size: int = Field(5, ge=1, description="side of the convolution kernels in pixels (odd)")
     pool_every: int = Field(1, ge=1, description="2x2 max pooling after every so many convolutions")
-    hidden: tuple[int, ...] = Field((), description="units of each dense layer before the last one")
+    hidden: tuple[PositiveInt, ...] = Field((), description="units of each dense layer before the last one")
     norm: bool = Field(False, description="batch normalisation after each convolution")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout before each dense layer")
 

@@ -12,7 +12,7 @@ __all__ = ["TrainingSettings"]
 class TrainingSettings(Settings):
     """How long, with what optimiser, and how it is watched."""
 
-    seed: int = Field(0, ge=0, description="seed of weights, samples and augmentation")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of weights, samples and augmentation")
     deterministic: bool = Field(
         False, description="bit-wise repeatable: float32, deterministic algorithms, no measured choices"
     )

@@ -20,7 +20,7 @@ from medseg.detectors.factory import build_detector
 from medseg.detectors.settings import ClassificationSettings
 from medseg.drawing.filters import FIRST_LAYER, draw_filters
 from medseg.errors import CheckpointError, ManifestError, MedsegError, OutputError
-from medseg.files import atomic_path, write_json, write_text
+from medseg.files import atomic_path, exclusive, write_json, write_text
 from medseg.imaging import read
 from medseg.inference.model import WEIGHTS, Model, network_for, resolve_device
 from medseg.planning.plan import Plan, make_plan, read_plan
@@ -79,6 +79,21 @@ def train(
     pipeline = _pipeline_of(pipeline, run, overrides, resume=resume)
     manifest = load_manifest(data)
     torch_device = resolve_device(device)
+    with exclusive(run):
+        _train(pipeline, manifest, run, torch_device, fold=fold, resume=resume, workers=workers)
+    return run
+
+
+def _train(
+    pipeline: Pipeline,
+    manifest: Manifest,
+    run: Path,
+    torch_device: torch.device,
+    *,
+    fold: int | None,
+    resume: bool,
+    workers: int,
+) -> None:
     seed_everything(pipeline.training.seed)
     if pipeline.training.deterministic:
         torch.use_deterministic_algorithms(True)
@@ -106,7 +121,6 @@ def train(
         validate=check if stores["val"].cases else None, resume=resume,
     )  # fmt: skip
     _finish(run, pipeline, plan, state.best_weights, stores["val"], torch_device)
-    return run
 
 
 def prepare_training(

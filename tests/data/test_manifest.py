@@ -81,6 +81,15 @@ def test_folds_cover_everyone_once_and_leave_the_test_part(folder):
     assert sorted(validated) == sorted({case.case_id for case in manifest.cases} - test)
 
 
+def test_small_data_sets_keep_every_part_and_fold(folder):
+    manifest = many(folder, n_patients=6)
+    parts = split_patients(manifest, SplitSettings(), seed=0)
+    assert set(parts.values()) == {"train", "val", "test"}
+    everyone = SplitSettings(train=0.8, test=0)
+    for fold in range(5):
+        assert "val" in split_patients(manifest, everyone, seed=0, fold=fold).values()
+
+
 def test_own_split_is_kept_and_seed_matters(folder):
     manifest = many(folder)
     a, b = (split_patients(manifest, SplitSettings(), seed=seed) for seed in (0, 1))

@@ -43,6 +43,55 @@ def test_froc_by_hand():
     assert curve.partial_area(0, 8) == pytest.approx(1 / 3)
 
 
+def test_froc_between_points_that_share_a_rate():
+    """Four cases: two false marks, then one on the lesion. Just below 0.5 there is nothing yet; at 0.5 everything."""
+    cases = {"case_id": ["a", "b", "c", "d"]}
+    lesions = {"case_id": ["a"], "x": [0], "y": [0], "z": [0], "diameter_mm": [10]}
+    marks = {"case_id": ["b", "c", "a"], "x": [0, 0, 0], "y": [0] * 3, "z": [0] * 3, "score": [0.9, 0.8, 0.7]}
+    curve = froc(match_marks(cases, marks, lesions))
+    assert curve.sensitivity_at(0.49) == 0
+    assert curve.sensitivity_at(0.5) == 1
+    assert curve.partial_area(0, 0.5) == 0
+
+
+def test_marks_of_failed_cases_are_left_out():
+    cases = {**CASES, "status": ["failed", "ok", "ok", "ok"]}
+    matches = match_marks(cases, MARKS, LESIONS)
+    assert matches.n_lesions == 3
+    assert not np.isfinite(matches.lesion_score).any()
+    assert sorted(matches.false_score) == [0.2, 0.6, 0.7]
+    assert matches.n_neither == 0
+
+
+def test_a_case_whose_lesions_have_no_place_counts_at_the_case_level_only():
+    cases = {
+        "case_id": ["a", "b", "c", "d", "e"],
+        "label": [1, 1, 0, 0, 1],
+        "score": [0.9, 0.7, 0.6, 0, 0.1],
+        "localised": [1, 1, 1, 1, 0],
+    }
+    result, without = evaluate_tables(cases, MARKS, LESIONS), evaluate_tables(CASES, MARKS, LESIONS)
+    assert result["case_level"]["auc"]["value"] == pytest.approx(5 / 6)
+    for name in ("cpm", "average_precision", "wafroc_auc"):
+        assert result["lesion_level"][name]["value"] == pytest.approx(without["lesion_level"][name]["value"])
+
+
+def test_luna16_keeps_marks_above_the_score_of_the_next_one():
+    n = 105
+    lesions = {"case_id": ["a"], "x": [0], "y": [0], "z": [0], "diameter_mm": [10]}
+    marks = {"case_id": ["a"] * n, "x": [0] + [100] * (n - 1), "y": [0] * n, "z": [0] * n, "score": [0.5] * n}
+    tied = match_marks(CASES, marks, lesions, rule="luna16")
+    assert len(tied.false_score) == 0  # all tie with the 101st
+    assert not np.isfinite(tied.lesion_score[0])
+    marks["score"] = np.linspace(1, 0, n).tolist()
+    assert len(match_marks(CASES, marks, lesions, rule="luna16").false_score) == 99
+
+
+def test_case_scores_default_to_the_highest_mark():
+    result = evaluate_tables(CASES, MARKS, LESIONS)
+    assert result["case_level"]["auc"]["value"] == 1.0  # a 0.9, b 0.7 against c 0.6, d nothing
+
+
 def test_wafroc_by_hand():
     # lesion-free c (highest 0.6) and d (nothing). Lesion 1 (weight 1/2) beats both; lesion 2 and b's: tie with d only
     value = wafroc_auc(match_marks(CASES, MARKS, LESIONS))
@@ -69,6 +118,29 @@ def test_inside_and_overlap_rules():
     assert match_marks(CASES, marks, lesions, rule="inside").lesion_score.tolist() == [1]  # half-open: 4 is outside
     assert match_marks(CASES, marks, lesions, rule="iou:0.3").lesion_score.tolist() == [1]  # 8 / 24 = 1/3
     assert not np.isfinite(match_marks(CASES, marks, lesions, rule="iou:0.34").lesion_score[0])
+
+
+def test_wrong_tables_are_one_line():
+    wrong = [
+        ({"case_id": ["a", ""]}, None, "row 2 has no case_id"),
+        ({"case_id": ["a"], "label": [2], "score": [1]}, None, "label 2 of case a is neither 0 nor 1"),
+        (CASES, {**LESIONS, "diameter_mm": [10, -1, 10]}, "diameter_mm of case a is below 0"),
+        (CASES, {**LESIONS, "weight": [1, "", 1]}, "weights of a case must be given for all"),
+        (CASES, {**LESIONS, "weight": [0, 0, 1]}, "sum to more than 0"),
+        (CASES, None, "marks are given without lesions"),
+    ]
+    for cases, lesions, says in wrong:
+        with pytest.raises(TableError, match=says):
+            evaluate_tables(cases, MARKS if cases is CASES else None, lesions)
+    with pytest.raises(TableError, match="allowed are distance"):
+        evaluate_tables(CASES, rule="foo")
+
+
+def test_missing_patients_are_the_cases_themselves():
+    result = evaluate_tables(
+        {"case_id": ["a", "b"], "patient_id": [None, float("nan")], "label": [0, 1], "score": [0, 1]}
+    )
+    assert result["counts"]["n_patients"] == 2
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from medseg.data.manifest import Case
 from medseg.errors import ManifestError
 from medseg.files import read_csv, write_csv
 from medseg.imaging import find_inputs
+from medseg.imaging.find import ImageSource
 
 __all__ = ["from_image_folder", "from_training_folders"]
 
@@ -51,26 +52,33 @@ def from_image_folder(source: Path, output: Path) -> list[Case]:
     if not found:
         raise ManifestError(f"{source}: no image found; expected PNG, JPEG, NIfTI, NRRD, MHA or DICOM files")
     table = source / "annotations.csv"
-    points = _luna_points(table, output / "points.csv") if table.is_file() else None
+    points = _luna_points(table, output / "points.csv", found) if table.is_file() else None
     return [
         Case(
-            case_id=item.case_id.replace("#", "_"), patient_id=item.case_id, images=(str(item.path.resolve()),),
-            points=points,
+            case_id=item.case_id.replace("#", "_"), patient_id=item.patient_id or item.case_id,
+            images=(_name(item),), points=points, modality=item.modality,
         )
         for item in found
     ]  # fmt: skip
 
 
-def _luna_points(table: Path, target: Path) -> Path:
+def _name(item: ImageSource) -> str:
+    """Path of an image; a series in a folder that may hold others is named by its UID."""
+    path = item.path.resolve()
+    return f"{path}#{item.series_uid}" if path.is_dir() else str(path)
+
+
+def _luna_points(table: Path, target: Path, found: list[ImageSource]) -> Path:
     """Check an ``annotations.csv`` (seriesuid, coordX, coordY, coordZ, diameter_mm) and put it into our columns."""
     columns, rows = read_csv(table)
     needed = ("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm")
     missing = [name for name in needed if name not in columns]
     if missing:
         raise ManifestError(f"{table}: the column {missing[0]} is missing; expected {', '.join(needed)}")
+    names = {item.series_uid: item.case_id for item in found if item.series_uid}
     renamed = (
         {
-            "case_id": r["seriesuid"],
+            "case_id": names.get(r["seriesuid"], r["seriesuid"]),
             "x": r["coordX"],
             "y": r["coordY"],
             "z": r["coordZ"],
