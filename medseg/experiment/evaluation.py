@@ -238,9 +238,9 @@ def _evaluate(tables: _Tables, about: dict[str, Any], settings: EvaluationSettin
     column = "diameter_px" if in_pixels else "diameter_mm"
     lesions[column] = [row.get(column, 0.0) for row in tables.lesions]
     chosen = rule or settings.rule
-    dice, pixels = (tables.dice if tables.masks_saved else {}), tables.pixels
-    if about["detector"] != "segmentation":
-        dice = pixels = None
+    segments = about["detector"] == "segmentation"
+    dice = (tables.dice if tables.masks_saved else {}) if segments else None
+    pixels = tables.pixels if segments else None
     if tables.all_from_masks and chosen in (None, "inside"):
         # hits were looked up in the masks themselves
         return evaluate_tables(
