@@ -111,7 +111,7 @@ def test_the_whole_way(trained, blobs, tmp_path, capsys):
 
 def test_threshold_changes_what_is_reported_and_drawn_but_no_metric(trained, blobs, tmp_path, capsys):
     results, reported, overlays = [], [], []
-    for threshold in (0.02, 0.98):
+    for threshold in (0.0, 1.0):  # everything, and nothing: a score of the trained model is below 1
         predictions, evaluation = tmp_path / f"p{threshold}", tmp_path / f"e{threshold}"
         assert (
             medseg(
@@ -134,10 +134,12 @@ def test_threshold_changes_what_is_reported_and_drawn_but_no_metric(trained, blo
         assert medseg("evaluate", "-p", predictions, "-d", blobs, "-o", evaluation) == 0
         result = json.loads((evaluation / "evaluation.json").read_text())
         results.append([result[level] for level in ("case_level", "lesion_level", "curves")])
-        reported.append(sum(int(row["reported"]) for row in rows(predictions / "findings.csv")))
+        findings = rows(predictions / "findings.csv")
+        assert [float(row["score"]) >= threshold for row in findings] == [row["reported"] == "1" for row in findings]
+        reported.append(sum(int(row["reported"]) for row in findings))
         overlays.append({path.parent.name: path.read_bytes() for path in predictions.glob("cases/*/overlay.png")})
     assert results[0] == results[1]
-    assert reported[0] > reported[1]
+    assert reported[0] > 0 == reported[1]
     assert overlays[0] != overlays[1]
     capsys.readouterr()
 
