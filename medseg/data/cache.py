@@ -19,6 +19,7 @@ from medseg.data.annotations import BOX_COLUMNS, POINT_COLUMNS, annotation_rows,
 from medseg.data.instances import draw_lesions, mask_instances
 from medseg.data.manifest import Case
 from medseg.data.preprocess import Prepared, prepare_image, stack_channels
+from medseg.data.pseudonyms import without_paths
 from medseg.data.settings import InputSettings
 from medseg.errors import AnnotationError, MedsegError, OutputError
 from medseg.files import content_hash, output_errors, write_json
@@ -97,7 +98,7 @@ def load_case(case: Case, options: CacheOptions) -> CachedCase:
         prepared = read_case_image(case, options)
         instances, class_of = _instances(case, prepared, options)
     except MedsegError as error:
-        text = str(error)
+        text = without_paths(str(error), case.images)
         raise type(error)(text if case.case_id in text else f"case {case.case_id}: {text}") from error
     label = -1 if case.label is None else case.label
     return CachedCase(case.case_id, prepared.image, instances, class_of, label, prepared.grid, prepared.source)

@@ -11,7 +11,7 @@ from pathlib import Path
 from medseg.data.duplicates import DuplicatePair, find_duplicates
 from medseg.data.fingerprint import CaseFacts, examine, summarise
 from medseg.data.manifest import Case, write_manifest
-from medseg.data.pseudonyms import Pseudonyms
+from medseg.data.pseudonyms import Pseudonyms, without_paths
 from medseg.data.sources import find_cases
 from medseg.data.store import is_stack
 from medseg.errors import ManifestError, MedsegError, OutputError
@@ -52,12 +52,12 @@ def prepare(source: str | Path, output: str | Path, *, workers: int = 2) -> Prep
         raise OutputError(f"{output}: was prepared from another source; choose another folder")
     if not stamp.is_file() and (output / "dataset.csv").is_file() and output.resolve() != source.resolve():
         raise OutputError(f"{output}: already holds a data set that `prepare` did not make; choose another folder")
-    cases = find_cases(source, output)
+    pseudonyms = Pseudonyms(output)
+    cases = find_cases(source, output, pseudonyms)
     write_json(stamp, about)
     facts, failures = _examine_all([case for case in cases if not is_stack(case)], workers)
     if not facts and not any(map(is_stack, cases)):
         raise ManifestError(f"{source}: no case can be used; the first reason: {next(iter(failures.values()))}")
-    pseudonyms = Pseudonyms(output)
     kept = [_finished(case, facts.get(case.case_id), pseudonyms) for case in cases if case.case_id not in failures]
     pseudonyms.save({case.case_id: str(case.images[0]) for case in cases if not is_stack(case)})
     patients = {case.case_id: case.patient_id for case in kept}
@@ -85,7 +85,7 @@ def _examine_all(cases: list[Case], workers: int) -> tuple[dict[str, CaseFacts],
     failures: dict[str, str] = {}
     for case, (found, reason) in zip(cases, track(_results(cases, workers), "reading cases", len(cases))):
         if found is None:
-            failures[case.case_id] = reason
+            failures[case.case_id] = without_paths(reason, case.images)
         else:
             facts[case.case_id] = found
     return facts, failures

@@ -1,7 +1,7 @@
 """Which images a path holds, for prediction."""
 
-import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +19,13 @@ class ImageSource:
     Parameters
     ----------
     case_id : str
-        Stem of the file, or the hash of the series UID of bare DICOM.
+        Stem of the file, or the pseudonym of the series UID of bare DICOM.
     path : Path
         File or folder for `medseg.imaging.read`.
     series_uid : str or None
         The series, where the folder may hold several.
     patient_id, modality : str
-        From the DICOM header, empty for other formats. The former must not leave the program but as a pseudonym.
+        From the DICOM header, empty for other formats. The former must leave the program as a pseudonym only.
     """
 
     case_id: str
@@ -35,8 +35,13 @@ class ImageSource:
     modality: str = ""
 
 
-def find_inputs(path: str | Path) -> list[ImageSource]:
+def find_inputs(path: str | Path, *, name_series: Callable[[str], str]) -> list[ImageSource]:
     """List the images at or below `path`: one case a file, one a DICOM series.
+
+    Parameters
+    ----------
+    name_series : callable
+        Gives the pseudonym of a Series Instance UID.
 
     Raises
     ------
@@ -55,7 +60,7 @@ def find_inputs(path: str | Path) -> list[ImageSource]:
             file, header = members[0]
             where = file if len(members) == 1 else Path(os.path.commonpath([member.parent for member, _ in members]))
             patient, modality = str(header.get("PatientID", "")).strip(), str(header.get("Modality", ""))
-            sources.append(ImageSource(_pseudonym(uid), where, uid, patient, modality))
+            sources.append(ImageSource(name_series(uid), where, uid, patient, modality))
     seen: dict[str, Path] = {}
     for source in sources:
         if source.case_id in seen:
@@ -68,7 +73,3 @@ def find_inputs(path: str | Path) -> list[ImageSource]:
 
 def _stem(file: Path) -> str:
     return file.name[: -len(".nii.gz")] if file.name.endswith(".nii.gz") else file.stem
-
-
-def _pseudonym(series_uid: str) -> str:
-    return hashlib.sha256(series_uid.encode()).hexdigest()[:16]

@@ -11,6 +11,7 @@ from typing import Any
 from medseg.data.annotations import read_lesions, read_mask
 from medseg.data.manifest import Case, load_manifest
 from medseg.data.preprocess import Prepared, prepare_image, stack_channels
+from medseg.data.pseudonyms import Pseudonyms, without_paths
 from medseg.drawing import draw_overlay
 from medseg.errors import ConfigError, ImageError, ManifestError, MedsegError, OutputError
 from medseg.files import atomic_path, exclusive
@@ -75,7 +76,8 @@ def predict_batch(
     unknown = sorted(set(save) - set(SAVEABLE))
     if unknown:
         raise ConfigError(f"--save {unknown[0]}: unknown; allowed are {', '.join(SAVEABLE)}")
-    inputs = _inputs(model, Path(source), subset)
+    pseudonyms = Pseudonyms(Path(output))
+    inputs = _inputs(model, Path(source), subset, pseudonyms)
     about = {
         "pipeline": model.pipeline.name,
         "model_sha256": model.digest,
@@ -92,20 +94,22 @@ def predict_batch(
         "calibration": model.calibration,
     }
     with exclusive(output):
-        return _predict_all(model, inputs, Path(output), about, save, resume=resume, show_reference=show_reference)
+        folder = PredictionFolder(Path(output), about, resume=resume)
+        named = {item.case_id: item.images[0] for item in inputs if item.series_uid is not None}
+        if named:  # before the first case: a run that is killed must go on under the same names
+            pseudonyms.save(named)
+        return _predict_all(model, inputs, folder, save, resume=resume, show_reference=show_reference)
 
 
 def _predict_all(
     model: Model,
     inputs: list[_Input],
-    output: Path,
-    about: dict[str, Any],
+    folder: PredictionFolder,
     save: Sequence[str],
     *,
     resume: bool,
     show_reference: bool,
 ) -> PredictResult:
-    folder = PredictionFolder(output, about, resume=resume)
     done = folder.done() if resume else {}
     records: list[CaseRecord] = [done[item.case_id] for item in inputs if item.case_id in done]
     todo = [item for item in inputs if item.case_id not in done]
@@ -123,7 +127,7 @@ def _predict_all(
     return PredictResult(folder.path, len(records), failures)
 
 
-def _inputs(model: Model, source: Path, subset: str) -> list[_Input]:
+def _inputs(model: Model, source: Path, subset: str, pseudonyms: Pseudonyms) -> list[_Input]:
     manifest_path = source / "dataset.csv" if source.is_dir() else source
     if manifest_path.suffix == ".csv" and manifest_path.is_file():
         manifest = load_manifest(manifest_path)
@@ -136,10 +140,16 @@ def _inputs(model: Model, source: Path, subset: str) -> list[_Input]:
         return [_Input(c.case_id, c.patient_id, tuple(map(str, c.images)), None, c) for c in cases]
     if subset != "all":
         raise ConfigError(f"--subset {subset} needs a manifest as input, found {source}")
-    found = find_inputs(source)
+    found = find_inputs(source, name_series=pseudonyms.of_series)
     if not found:
         raise ImageError(f"{source}: no image found; expected PNG, JPEG, NIfTI, NRRD, MHA or DICOM files")
-    return [_Input(item.case_id, "", (str(item.path),), item.series_uid, None) for item in found]
+    return [
+        _Input(
+            item.case_id, pseudonyms.of(item.patient_id) if item.patient_id else "", (str(item.path),),
+            item.series_uid, None,
+        )
+        for item in found
+    ]  # fmt: skip
 
 
 def _read_ahead(model: Model, items: list[_Input]) -> Iterator[tuple[_Input, Volume | None, Prepared | None, str]]:
@@ -179,13 +189,18 @@ def _predict_one(
 ) -> CaseRecord:
     began = time.monotonic()
     record = CaseRecord(case_id=item.case_id, patient_id=item.patient_id, operating_point=model.operating_point)
-    if item.patient_id:
+    if item.case is not None:
         record.training_case = item.patient_id in model.training_patients
     else:  # a bare file does not say whose it is
         record.training_case = model.splits.get(item.case_id) == "train"
     if volume is None or prepared is None:
-        record.status, record.error = "failed", reason
-        logger.error("case %s failed: %s", item.case_id, reason)
+        record.status, record.error = "failed", without_paths(reason, item.images)
+        logger.error("case %s failed: %s", item.case_id, record.error)
+        return record
+    if _out_of_scope(model, volume):
+        allowed = " or ".join(model.pipeline.input.modality)
+        record.status, record.error = "out_of_scope", f"modality {volume.modality}, the model is for {allowed}"
+        logger.warning("case %s is out of scope: %s", item.case_id, record.error)
         return record
     try:
         prediction = model.predict_prepared(prepared, full_size=bool(save))
@@ -194,7 +209,8 @@ def _predict_one(
         raise  # the folder cannot be written: no fault of the case
     except Exception as error:
         known = isinstance(error, MedsegError)
-        record.status, record.error = "failed", str(error) if known else f"{type(error).__name__}: {error}"
+        text = str(error) if known else f"{type(error).__name__}: {error}"
+        record.status, record.error = "failed", without_paths(text, item.images)
         logger.error("case %s failed: %s", item.case_id, record.error)
         logger.debug("case %s", item.case_id, exc_info=not known)
         return record
@@ -203,6 +219,12 @@ def _predict_one(
     record.pixel_spacing_mm = volume.pixel_spacing_mm
     record.seconds = round(time.monotonic() - began, 3)
     return record
+
+
+def _out_of_scope(model: Model, volume: Volume) -> bool:
+    """Whether the file itself says that it is of a modality that the model is not for."""
+    domain = model.pipeline.input.modality
+    return bool(domain and volume.modality and volume.modality not in domain)
 
 
 def _save_images(

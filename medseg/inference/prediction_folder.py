@@ -118,11 +118,11 @@ class PredictionFolder:
         return self.case_folder(case_id) / "case.json"
 
     def done(self) -> dict[str, CaseRecord]:
-        """Records of the cases that were predicted without failing."""
+        """Records of the cases that did not fail."""
         records = {}
         for path in sorted(self.path.glob("cases/*/case.json")):
             record = _read_record(path)
-            if record.status == "ok":
+            if record.status != "failed":
                 records[record.case_id] = record
         return records
 

@@ -101,4 +101,4 @@ def test_two_files_of_one_name_are_refused(tmp_path):
         (tmp_path / folder).mkdir()
         Image.fromarray(np.eye(4, dtype=np.uint8)).save(tmp_path / folder / "a.png")
     with pytest.raises(ImageError, match="both be case a"):
-        find_inputs(tmp_path)
+        find_inputs(tmp_path, name_series=str)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from medseg.data.manifest import Case, load_manifest
+from medseg.data.pseudonyms import Pseudonyms
 from medseg.data.sources.folders import from_image_folder, from_training_folders
 from medseg.data.sources.stacks import from_npz
 from medseg.errors import ManifestError
@@ -10,7 +11,7 @@ from medseg.errors import ManifestError
 __all__ = ["find_cases"]
 
 
-def find_cases(source: Path, output: Path) -> list[Case]:
+def find_cases(source: Path, output: Path, pseudonyms: Pseudonyms) -> list[Case]:
     """List the cases of a source, whatever its layout.
 
     Raises
@@ -26,4 +27,4 @@ def find_cases(source: Path, output: Path) -> list[Case]:
         return list(load_manifest(source).cases)
     if (source / "imagesTr").is_dir():
         return from_training_folders(source)
-    return from_image_folder(source, output)
+    return from_image_folder(source, output, pseudonyms)

@@ -5,6 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from medseg.data.manifest import Case
+from medseg.data.pseudonyms import Pseudonyms
 from medseg.errors import ManifestError
 from medseg.files import read_csv, write_csv
 from medseg.imaging import find_inputs
@@ -43,12 +44,12 @@ def from_training_folders(source: Path) -> list[Case]:
     ]  # fmt: skip
 
 
-def from_image_folder(source: Path, output: Path) -> list[Case]:
+def from_image_folder(source: Path, output: Path, pseudonyms: Pseudonyms) -> list[Case]:
     """Images without annotation, one case an image, or with a LUNA16-style ``annotations.csv``.
 
     Its points are written, in our columns, to ``points.csv`` in `output`; the source is left as it is.
     """
-    found = find_inputs(source)
+    found = find_inputs(source, name_series=pseudonyms.of_series)
     if not found:
         raise ManifestError(f"{source}: no image found; expected PNG, JPEG, NIfTI, NRRD, MHA or DICOM files")
     table = source / "annotations.csv"
