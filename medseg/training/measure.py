@@ -71,7 +71,7 @@ def choose_execution(
             break
     table = ", ".join(f"{p}{' channels-last' if c else ''} {s:.3f} s" for (p, c), s in seconds.items())
     plan = plan.with_choice(f"measured seconds a step: {table}", precision=best[0], channels_last=best[1])
-    return plan.with_choice("measured", step_seconds=seconds[best])
+    return plan.with_choice("measured", step_seconds=round(seconds[best], 4))
 
 
 def _step_seconds(

@@ -59,9 +59,8 @@ def validate(model: Model, store: CaseStore) -> Validation:
         figures["auc"] = float(roc_auc(positive, score))
         figures["partial_auc"] = float(partial_auc(positive, score).mcclish)
     if isinstance(model.pipeline.detector, SegmentationSettings):
-        at = MASK_THRESHOLDS.index(model.mask_threshold) if model.mask_threshold in MASK_THRESHOLDS else 8
-        dice = [row.dice[at] for row in rows if row.dice is not None]
-        figures["dice"] = float(np.mean(dice)) if dice else float("nan")
+        dice = _mean_dice(rows)  # at the threshold that `calibrate` would choose
+        figures["dice"] = float("nan") if dice is None else float(dice.max())
     if not isinstance(model.pipeline.detector, ClassificationSettings):
         figures["froc_partial_area"] = _froc_area(rows)
     metric = model.detector.validation_metric
@@ -107,6 +106,12 @@ def _dice(probability: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return 2 * overlap / (predicted + reference.sum())
 
 
+def _mean_dice(rows: list[_Case]) -> np.ndarray | None:
+    """Mean over the cases with a lesion at each of `MASK_THRESHOLDS`; None without such a case."""
+    dice = [row.dice for row in rows if row.dice is not None]
+    return np.mean(dice, axis=0) if dice else None
+
+
 def _matches(rows: list[_Case]):  # type: ignore[no-untyped-def]
     cases = {"case_id": [row.name for row in rows]}
     marks: dict[str, list] = {"case_id": [], "x": [], "y": [], "z": [], "score": []}
@@ -141,9 +146,9 @@ def calibrate(model: Model, validation: Validation) -> dict[str, float]:
     rows = validation.rows
     chosen: dict[str, float] = {}
     if isinstance(model.pipeline.detector, SegmentationSettings):
-        dice = np.array([row.dice for row in rows if row.dice is not None])
-        if len(dice):
-            chosen["mask_threshold"] = float(MASK_THRESHOLDS[int(dice.mean(axis=0).argmax())])
+        dice = _mean_dice(rows)
+        if dice is not None:
+            chosen["mask_threshold"] = float(MASK_THRESHOLDS[int(dice.argmax())])
     if isinstance(model.pipeline.detector, ClassificationSettings):
         chosen["operating_point"] = 0.5
         return chosen
