@@ -9,7 +9,9 @@ boxes:
 - RSNA class 'Lung Opacity': the boxes are lesions. 'Normal' and 'No Lung Opacity / Not Normal': read, no lesion.
 - NIH boxes without an RSNA class: lesions.
 - an NIH box on a film that RSNA read as 'Normal': the readers disagree, the case is ignored.
-- neither: unlabelled. 'No Finding' is mined from reports and never taken as negative.
+- neither, and 'No Finding' mined from the report, of a patient none of whose films was read: no lesion, but for
+  training only (`split` = train), because nobody verified it. `--only-read` leaves these unlabelled.
+- anything else: unlabelled.
 """
 
 import argparse
@@ -24,14 +26,20 @@ BOX_COLUMNS = ("case_id", "x_min", "y_min", "x_max", "y_max", "class")
 SCALE = 512 / 1024
 
 
+def is_read(row: dict[str, str]) -> bool:
+    return bool(row["rsna_class"]) or bool(json.loads(row["nih_boxes"] or "[]"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--only-read", action="store_true", help="take no image without a reading as negative")
     arguments = parser.parse_args()
     _, rows = read_csv(arguments.source / "annotations_1024px_coords.csv")
     boxes_file = arguments.output.resolve() / "boxes.csv"
     cases, boxes, counts = [], [], Counter()
+    patients_read = {row["patient"] for row in rows if is_read(row)}
     for row in rows:
         name = Path(row["image"]).stem
         image = arguments.source.resolve() / "images512" / f"{name}.jpg"
@@ -41,16 +49,21 @@ def main() -> None:
         rsna = [tuple(box) for box in json.loads(row["rsna_boxes"] or "[]")]
         nih = [tuple(box[1:]) for box in json.loads(row["nih_boxes"] or "[]")]
         lesions = rsna if row["rsna_class"] else nih
-        read = bool(row["rsna_class"] or nih)
+        read = is_read(row)
+        mined = row["labels"] == "No Finding" and row["patient"] not in patients_read and not arguments.only_read
         disagree = bool(nih) and row["rsna_class"] == "Normal"
         for x, y, w, h in lesions:
             corners = (x, y, x + w, y + h)
             boxes.append(dict(zip(BOX_COLUMNS, (name, *(value * SCALE for value in corners), "opacity"))))
-        counts["unlabelled" if not read else "ignored" if disagree else "opacity" if lesions else "no opacity"] += 1
+        if read:
+            counts["ignored" if disagree else "opacity" if lesions else "no opacity"] += 1
+        else:
+            counts["no finding by the report, training only" if mined else "unlabelled"] += 1
         cases.append(
             Case(
-                case_id=name, patient_id=row["patient"], images=(str(image),), boxes=boxes_file if read else None,
-                label=int(bool(lesions)) if read else None, name="opacity", modality="DX", view=row["view"],
+                case_id=name, patient_id=row["patient"], images=(str(image),),
+                boxes=boxes_file if read or mined else None, label=int(bool(lesions)) if read or mined else None,
+                split="train" if mined else "", name="opacity", modality="DX", view=row["view"],
                 age=row["age"], sex=row["sex"], ignore=disagree,
             )
         )  # fmt: skip

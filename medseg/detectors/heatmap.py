@@ -9,6 +9,7 @@ from medseg.detectors.settings import HeatmapSettings
 
 __all__ = ["HeatmapDetector"]
 
+EXTENT_PRIOR = 16.0  # voxels: a fresh head answers this, the middle of what lesions have on a logarithmic scale
 PRIOR = 0.01  # expected share of centre voxels: the bias of a fresh head starts near it (Lin 2017)
 
 
@@ -58,7 +59,8 @@ class HeatmapDetector:
         logits, heat = output[:, :n_classes], target[:, :n_classes]
         centres = target[:, -1:]
         n_centres = centres.sum().clamp(min=1)
-        extents = ((output[:, n_classes:] - target[:, n_classes:-1]).abs() * centres).sum() / n_centres
+        log_extents = output[:, n_classes:] + float(np.log(EXTENT_PRIOR))
+        extents = ((log_extents - target[:, n_classes:-1]).abs() * centres).sum() / n_centres
         return self._heat_loss(logits, heat, n_centres) + self.settings.size_weight * extents
 
     def _heat_loss(self, logits: torch.Tensor, heat: torch.Tensor, n_centres: torch.Tensor) -> torch.Tensor:
@@ -78,7 +80,8 @@ class HeatmapDetector:
         """Heat between 0 and 1, extents in voxels."""
         n_classes = len(self.classes)
         heat = (output[:, :n_classes].float() + float(np.log(PRIOR / (1 - PRIOR)))).sigmoid()
-        return torch.cat([heat, output[:, n_classes:].float().clamp(-1, 8).exp()], dim=1)
+        log_extents = output[:, n_classes:].float() + float(np.log(EXTENT_PRIOR))
+        return torch.cat([heat, log_extents.clamp(0, 8).exp()], dim=1)
 
     def decode(self, maps: np.ndarray, *, min_score: float, max_candidates: int) -> list[Candidate]:
         """List local maxima of each heat map, with the extents predicted there."""
@@ -113,7 +116,7 @@ class HeatmapDetector:
 
     def _candidate(self, maps: np.ndarray, peak: np.ndarray, class_index: int) -> Candidate:
         extent = maps[(slice(len(self.classes), None), *peak)]
-        extent = np.ones(3) if len(extent) == 0 else np.concatenate([np.ones(3 - len(extent)), extent])
+        extent = np.minimum(np.concatenate([np.ones(3 - len(extent)), extent]), maps.shape[1:])
         low, high = peak - extent / 2 + 0.5, peak + extent / 2 + 0.5
         axes = maps.shape[0] - len(self.classes)
         return Candidate(

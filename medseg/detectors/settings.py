@@ -44,7 +44,7 @@ class HeatmapSettings(Settings):
     loss: Literal["focal", "mse"] = Field("focal", description="penalty-reduced focal loss or mean squared error")
     focal_alpha: float = Field(2.0, ge=0, description="exponent on the error")
     focal_beta: float = Field(4.0, ge=0, description="exponent that spares voxels near a centre")
-    size_weight: float = Field(0.1, ge=0, description="weight of the extent's L1 loss (log voxels)")
+    size_weight: float = Field(0.3, ge=0, description="weight of the extent's L1 loss (log voxels)")
     peak_radius: int = Field(2, ge=1, description="a candidate is the highest voxel within this many voxels")
     suppression: float = Field(
         1.0,

@@ -36,9 +36,9 @@ def roc_figure(fpr: Sequence[float], tpr: Sequence[float], fpr_range: tuple[floa
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
     axes.plot(x, y, color=BLUE)
     low, high = fpr_range
-    inside = np.unique(np.concatenate([np.linspace(low, high, 200), x[(x >= low) & (x <= high)]]))
-    last = np.append(np.flatnonzero(np.diff(x)), len(x) - 1)
-    axes.fill_between(inside, np.interp(inside, x[last], y[last]), color=BLUE, alpha=0.2)
+    inside = (x > low) & (x < high)
+    ends = np.interp([low, high], x, y)
+    axes.fill_between([low, *x[inside], high], [ends[0], *y[inside], ends[1]], color=BLUE, alpha=0.2, linewidth=0)
     axes.set(xlabel="False-positive fraction", ylabel="Sensitivity (cases)", xlim=(0, 1), ylim=(0, 1.01))
     return _svg(figure)
 
@@ -53,9 +53,9 @@ def froc_figure(
     figure, axes = _axes()
     x, y = np.asarray(fp_per_case, float), np.asarray(sensitivity, float)
     low, high = min(rates) / 2, max(rates) * 1.3
-    grid = np.geomspace(low, high, 300)
-    last = np.append(np.flatnonzero(np.diff(x)), len(x) - 1)
-    axes.plot(grid, np.interp(grid, x[last], y[last]), color=ORANGE)
+    inside = (x > low) & (x < high)
+    ends = np.interp([low, high], x, y)  # flat beyond the last point
+    axes.plot([low, *x[inside], high], [ends[0], *y[inside], ends[1]], color=ORANGE)
     known = [(rate, f) for rate, f in zip(rates, figures) if f["value"] is not None and f["ci_low"] is not None]
     if known:
         value = np.array([f["value"] for _, f in known])
