@@ -4,6 +4,8 @@ Each message names the case or file, what was expected, what was found and what 
 The command line shows it in one line.
 """
 
+import re
+
 __all__ = [
     "AnnotationError",
     "CheckpointError",
@@ -15,6 +17,7 @@ __all__ = [
     "OutputError",
     "SampleDataError",
     "TableError",
+    "naming_case",
 ]
 
 
@@ -56,3 +59,15 @@ class OutputError(MedsegError):
 
 class SampleDataError(MedsegError):
     """The sample data could not be obtained or is not what was expected."""
+
+
+def naming_case(text: str, case_id: str) -> str:
+    """Put the case before a message that does not name it yet.
+
+    Examples
+    --------
+    >>> naming_case("the image is all zero", "a"), naming_case("case a: no image", "a")
+    ('case a: the image is all zero', 'case a: no image')
+    """
+    named = re.search(rf"\bcase {re.escape(case_id)}(?![\w.-])", text)
+    return text if named else f"case {case_id}: {text}"

@@ -7,20 +7,25 @@ import hashlib
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medseg.errors import OutputError, TableError
+from medseg.errors import MedsegError, OutputError, TableError
 
 __all__ = [
     "atomic_path",
     "content_hash",
     "exclusive",
+    "files_below",
+    "is_safe_name",
     "output_errors",
     "read_csv",
+    "read_json",
+    "safe_name",
     "write_bytes",
     "write_csv",
     "write_json",
@@ -38,6 +43,8 @@ def output_errors(path: str | Path) -> Iterator[None]:
             raise OutputError(f"{path}: the disk is full; free some space and run the command again") from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+        if error.errno is None:  # NumPy says only how much it could write
+            raise OutputError(f"{path}: could not be written whole ({error}); is the disk full?") from error
         raise
 
 
@@ -79,6 +86,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         When the disk is full or the folder cannot be written; no partial file is left.
     """
     path = Path(path)
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder, the name of a file was expected")
     temporary: Path | None = None
     try:
         with output_errors(path):
@@ -117,6 +126,29 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, text + "\n")
 
 
+def read_json(path: str | Path, *, needs: Sequence[str] = (), error: type[MedsegError] = OutputError) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises
+    ------
+    MedsegError
+        Of the class `error`: the file is missing, damaged, not an object, or lacks one of the keys `needs`.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise error(f"{path}: no such file") from None
+    except ValueError as problem:
+        raise error(f"{path}: damaged, not readable as JSON ({problem})") from problem
+    if not isinstance(content, dict):
+        raise error(f"{path}: damaged, a JSON object was expected, found {type(content).__name__}")
+    for key in needs:
+        if key not in content:
+            raise error(f"{path}: damaged or of another version, it has no {key}")
+    return content
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _finite(item) for key, item in value.items()}
@@ -148,13 +180,14 @@ def _cell(value: Any) -> Any:
     return repr(value) if isinstance(value, float) else value
 
 
-def read_csv(path: str | Path) -> tuple[list[str], list[dict[str, str]]]:
+def read_csv(path: str | Path, *, needs: Sequence[str] = ()) -> tuple[list[str], list[dict[str, str]]]:
     """Read a CSV file with a header into its column names and one dictionary a row.
 
     Raises
     ------
     TableError
-        When the file is missing, not UTF-8 text, empty, or a row has more cells than the header.
+        When the file is missing, not UTF-8 text, empty, lacks one of the columns `needs`, or a row has more cells
+        than the header.
     """
     path = Path(path)
     try:
@@ -175,7 +208,55 @@ def read_csv(path: str | Path) -> tuple[list[str], list[dict[str, str]]]:
         raise TableError(f"{path}: empty, a header line was expected")
     if len(set(columns)) != len(columns):
         raise TableError(f"{path}: a column is named twice in the header {columns}")
+    for name in needs:
+        if name not in columns:
+            hint = "; are its columns separated by commas?" if len(columns) == 1 else ""
+            raise TableError(f"{path}: the column {name} is missing; found {', '.join(columns)}{hint}")
     return columns, rows
+
+
+SAFE_NAME = re.compile(r'^\w[^/\\:*?"<>|#\x00-\x1f]*$')
+
+
+def is_safe_name(text: str) -> bool:
+    """Whether `text` can name a file or folder on every system."""
+    return bool(SAFE_NAME.match(text))
+
+
+def safe_name(text: str) -> str:
+    """Turn `text` into a name for a file or folder.
+
+    Examples
+    --------
+    >>> safe_name("image (1)"), safe_name("-a:b")
+    ('image (1)', '_-a_b')
+    """
+    name = re.sub(r'[/\\:*?"<>|#\x00-\x1f]', "_", text)
+    return name if is_safe_name(name) else f"_{name}"
+
+
+def files_below(path: Path, *, exclude: Path | None = None) -> list[Path]:
+    """List the files at or below `path` in order, through links to folders, without hidden ones.
+
+    Parameters
+    ----------
+    exclude : Path, optional
+        A folder that is left out with all it holds: the output, where it lies inside the source.
+    """
+    if path.is_file():
+        return [path]
+    left_out = None if exclude is None else exclude.resolve()
+    seen: set[Path] = set()
+    found: list[Path] = []
+    for folder, folders, files in os.walk(path, followlinks=True):
+        place = Path(folder).resolve()
+        if place in seen or place == left_out:
+            folders.clear()
+            continue
+        seen.add(place)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(folder, name) for name in files if not name.startswith(".")]
+    return sorted(found)
 
 
 def content_hash(paths: Iterable[Path], *, update: Callable[[int], None] | None = None) -> str:

@@ -26,6 +26,8 @@ def evaluate(
 
     if (predictions is None) == (cases is None):
         raise ConfigError("give either -p PREDICTIONS -d DATA, or --cases FILE")
+    if predictions is not None and (marks is not None or lesions is not None):
+        raise ConfigError("--marks and --lesions go with --cases; -p PREDICTIONS takes the reference from -d DATA")
     failures: dict[str, str] = {}
     if predictions is not None:
         if data is None:

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 
 import typer
 
-from medseg.errors import MedsegError
+from medseg.errors import MedsegError, naming_case
 
 __all__ = ["SomeCasesFailed", "run", "some_failed"]
 
 # the base of what typer raises for wrong options: its own copy of click's class in newer versions, click's before
 USAGE_ERROR: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
 class SomeCasesFailed(Exception):
@@ -42,18 +44,18 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
     command = typer.main.get_command(app)
     try:
         code = command.main(args=arguments, prog_name="medseg", standalone_mode=False)
+        if code == INTERRUPTED:
+            return _say_interrupted()
         return code if isinstance(code, int) else 0
     except SomeCasesFailed as error:
         for case_id, reason in error.failures.items():
-            text = reason if case_id in reason else f"case {case_id}: {reason}"
-            print(f"failed: {text}", file=sys.stderr)
+            print(f"failed: {naming_case(reason, case_id)}", file=sys.stderr)
         print(f"{error}; the rest is complete", file=sys.stderr)
         return 1
     except USAGE_ERROR as error:
         text = f"{getattr(error, 'format_message', error.__str__)()}; see `medseg --help`"
     except (KeyboardInterrupt, typer.Abort):
-        print("medseg: interrupted; what was finished is kept", file=sys.stderr)
-        return 2
+        return _say_interrupted()
     except BrokenPipeError:  # the reader of our output has left, as `head` does
         sys.stdout = None
         return 2
@@ -63,6 +65,11 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
             return 2
         text = _in_one_line(error)
     print(f"medseg: error: {text}", file=sys.stderr)
+    return 2
+
+
+def _say_interrupted() -> int:
+    print("medseg: interrupted; what was finished is kept", file=sys.stderr)
     return 2
 
 

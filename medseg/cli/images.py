@@ -23,6 +23,8 @@ def inspect(
         print(f"{series['status']:<8} {kind:<4} {series['shape']} {series['path']} {problems}".rstrip())
     for file in listing["unreadable"]:
         print(f"unreadable {file['path']}: {file['reason']}")
+    if not listing["series"] and not listing["unreadable"]:
+        print("no image found")
     if json is not None:
         write_json(json, listing)
 

@@ -16,7 +16,7 @@ def prepare(
     pipeline: Annotated[
         str | None, typer.Option("-p", "--pipeline", help="also fill the cache for this pipeline")
     ] = None,
-    workers: Annotated[int, typer.Option(help="processes")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="processes")] = 2,
 ) -> None:
     """Make a data set: dataset.csv, fingerprint.json and, with a pipeline, the cache."""
     from medseg.data.prepare import prepare as prepare_data
@@ -44,7 +44,7 @@ def plan(
     data: Annotated[Path, typer.Option("-d", "--data", help="data set folder or manifest")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
     json: Annotated[Path | None, typer.Option(help="write the plan as JSON")] = None,
-    workers: Annotated[int, typer.Option(help="processes")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="processes")] = 2,
 ) -> None:
     """Say what would be trained and how, each choice with its reason."""
     from medseg.config import load_pipeline

@@ -21,16 +21,15 @@ def train(
     seed: Annotated[int | None, typer.Option(help="same as training.seed=N")] = None,
 ) -> None:
     """Train a detector."""
-    import json
-
     from medseg.config import load_pipeline
     from medseg.errors import ConfigError
+    from medseg.files import read_json
     from medseg.training.train import train as train_run
 
     changes = list(overrides or [])
     if seed is not None:
         changes.append(f"training.seed={seed}")
-    if fold is not None and fold != "all" and not fold.isdigit():
+    if fold is not None and fold != "all" and not fold.isdecimal():
         raise ConfigError(f"--fold {fold}: expected a number or all")
     if fold == "all":
         folds: list[int | None] = list(range(load_pipeline(pipeline, changes).split.folds))
@@ -44,7 +43,7 @@ def train(
             pipeline, data, run, overrides=changes, fold=number,
             resume=resume and (has_run or fold != "all"), device=device,
         )  # fmt: skip
-        left_out |= json.loads((run / "splits.json").read_text()).get("left_out", {})
+        left_out |= read_json(run / "splits.json").get("left_out", {})
         print(run)
     some_failed(left_out)
 

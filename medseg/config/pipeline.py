@@ -39,6 +39,8 @@ class Pipeline(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> "Pipeline":
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes={list(self.classes)}: a name stands twice")
         classifies = isinstance(self.detector, ClassificationSettings)
         if classifies != isinstance(self.network, DenseNetSettings | SmallCnnSettings):
             raise ValueError(

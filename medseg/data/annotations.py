@@ -1,5 +1,8 @@
 """Masks, boxes and points as `Lesion` lists."""
 
+import logging
+from collections import defaultdict
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,11 @@ from medseg.imaging import read
 from medseg.lesion import Lesion, equivalent_diameter
 from medseg.volume import Grid
 
-__all__ = ["lesions_of_mask", "read_lesions", "read_mask"]
+__all__ = ["check_annotations", "lesions_of_mask", "read_lesions", "read_mask", "unplaced_lesions"]
 
-BOX_COLUMNS = ("case_id", "x_min", "y_min", "x_max", "y_max")
-POINT_COLUMNS = ("case_id", "x", "y", "z")
+logger = logging.getLogger(__name__)
+BOX_COLUMNS: tuple[str, ...] = ("case_id", "x_min", "y_min", "x_max", "y_max")
+POINT_COLUMNS: tuple[str, ...] = ("case_id", "x", "y", "z")
 
 
 def read_mask(case: Case, grid: Grid) -> np.ndarray | None:
@@ -101,12 +105,9 @@ def lesions_of_mask(mask: np.ndarray, grid: Grid, *, name: str = "", reader: str
 @lru_cache(maxsize=8)
 def _table(path: Path, modified: int, needed: tuple[str, ...]) -> dict[str, list[dict[str, str]]]:
     try:
-        columns, rows = read_csv(path)
+        _, rows = read_csv(path, needs=needed)
     except TableError as error:
         raise AnnotationError(str(error)) from error
-    missing = [name for name in needed if name not in columns]
-    if missing:
-        raise AnnotationError(f"{path}: the column {missing[0]} is missing; found {', '.join(columns)}")
     by_case: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         by_case.setdefault(row["case_id"], []).append(row)
@@ -118,6 +119,52 @@ def annotation_rows(path: Path, needed: tuple[str, ...]) -> dict[str, list[dict[
         return _table(path, path.stat().st_mtime_ns, needed)
     except FileNotFoundError:
         raise AnnotationError(f"{path}: no such annotation file") from None
+
+
+def check_annotations(cases: Iterable[Case]) -> None:
+    """Look for rows of the tables of boxes and points that belong to no case: a name that is misspelt hides a lesion.
+
+    Raises
+    ------
+    AnnotationError
+        When not one row of a table belongs to a case; a few that do not are warned of.
+    """
+    known: dict[tuple[Path, tuple[str, ...]], set[str]] = defaultdict(set)
+    for case in cases:
+        for path, columns in ((case.boxes, BOX_COLUMNS), (case.points, POINT_COLUMNS)):
+            if path is not None:
+                known[path, columns].add(case.case_id)
+    for (path, columns), names in known.items():
+        rows = annotation_rows(path, columns)
+        unknown = sorted(set(rows) - names)
+        if unknown and len(unknown) == len(rows):
+            raise AnnotationError(f"{path}: none of its rows belongs to a case; the first is of case '{unknown[0]}'")
+        if unknown:
+            logger.warning("%s: rows of %d case(s) that are not here, the first '%s'", path, len(unknown), unknown[0])
+
+
+def unplaced_lesions(case: Case) -> list[Lesion]:
+    """Lesions of a case whose image cannot be read: they count, though where they lie is known in voxels at most."""
+    if case.mask is not None:
+        volume = read(case.mask)
+        return lesions_of_mask((volume.array[0] > 0).astype(np.uint8), volume.grid, name=case.name, reader=case.reader)
+    rows: list[dict[str, str]] = []
+    if case.boxes is not None:
+        rows = annotation_rows(case.boxes, BOX_COLUMNS).get(case.case_id, [])
+    elif case.points is not None:
+        rows = annotation_rows(case.points, POINT_COLUMNS).get(case.case_id, [])
+    nowhere = (0.0,) * 6
+    return [
+        Lesion(
+            0.0, 0.0, 0.0, 0.0, "mm", nowhere if case.boxes is not None else None, row.get("class", "") or case.name,
+            row.get("reader", "") or case.reader, _is_ignored(row),
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def _is_ignored(row: dict[str, str]) -> bool:
+    return row.get("ignore", "").lower() in ("1", "true", "yes")
 
 
 def _number(case: Case, row: dict[str, str], column: str, default: float | None = None) -> float:
@@ -181,7 +228,12 @@ def _point(case: Case, row: dict[str, str], grid: Grid, pixel_spacing_mm: tuple[
                 "pixel spacing; give diameter_px"
             )
         diameter /= float(np.sqrt(pixel_spacing_mm[0] * pixel_spacing_mm[1]))
-    ignore = row.get("ignore", "").lower() in ("1", "true", "yes")
+    ignore = _is_ignored(row)
+    if diameter <= 0 and not ignore:
+        raise AnnotationError(
+            f"case {case.case_id}: the point {position} has no diameter above 0, so nothing could hit it; give "
+            "diameter_mm (diameter_px for images without a pixel spacing)"
+        )
     px, py, pz = position
     return Lesion(
         px, py, pz, max(diameter, 0.0), grid.unit, None, row.get("class", "") or case.name,

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ from medseg.data.manifest import Case
 from medseg.data.preprocess import Prepared, prepare_image, stack_channels
 from medseg.data.pseudonyms import without_paths
 from medseg.data.settings import InputSettings
-from medseg.errors import AnnotationError, MedsegError, OutputError
-from medseg.files import content_hash, output_errors, write_json
+from medseg.errors import AnnotationError, MedsegError, OutputError, naming_case
+from medseg.files import content_hash, output_errors, read_json, write_json
 from medseg.imaging import read
 from medseg.imaging.read import split_member
 from medseg.progress import Progress
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+STALE_SECONDS = 3600.0  # from which a partial entry was left by a process that was killed
 FORMAT = 1  # raise when the meaning of a cached file changes
 
 
@@ -98,8 +100,7 @@ def load_case(case: Case, options: CacheOptions) -> CachedCase:
         prepared = read_case_image(case, options)
         instances, class_of = _instances(case, prepared, options)
     except MedsegError as error:
-        text = without_paths(str(error), case.images)
-        raise type(error)(text if case.case_id in text else f"case {case.case_id}: {text}") from error
+        raise type(error)(naming_case(without_paths(str(error), case.images), case.case_id)) from error
     label = -1 if case.label is None else case.label
     return CachedCase(case.case_id, prepared.image, instances, class_of, label, prepared.grid, prepared.source)
 
@@ -182,8 +183,9 @@ def build_cache(
         Reason for each case that could not be prepared.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob(".partial-*"):
-        shutil.rmtree(stale, ignore_errors=True)
+    for partial in folder.glob(".partial-*"):
+        if time.time() - partial.stat().st_mtime > STALE_SECONDS:  # a younger one may be another process's
+            shutil.rmtree(partial, ignore_errors=True)
     entries: dict[str, Path] = {}
     failures: dict[str, str] = {}
     with Progress("preparing cases", len(cases)) as progress:
@@ -219,7 +221,8 @@ def _one_thread() -> None:
 def _build_one(case: Case, options: CacheOptions, folder: Path) -> tuple[str, str, str]:
     try:
         key = cache_key(case, options)
-        if not (folder / key).is_dir():
+        if not _is_whole(folder / key):
+            shutil.rmtree(folder / key, ignore_errors=True)
             _write_entry(load_case(case, options), folder, key)
     except OutputError:
         raise  # the cache cannot be written: no fault of the case
@@ -228,6 +231,15 @@ def _build_one(case: Case, options: CacheOptions, folder: Path) -> tuple[str, st
     except FileNotFoundError as error:
         return case.case_id, "", f"case {case.case_id}: file is missing: {error.filename}"
     return case.case_id, key, ""
+
+
+def _is_whole(entry: Path) -> bool:
+    """Whether a cached case is there and can be opened; a damaged one is made anew."""
+    try:
+        read_entry(entry)
+    except (OSError, ValueError, KeyError, TypeError, MedsegError):
+        return False
+    return True
 
 
 def _write_entry(case: CachedCase, folder: Path, key: str) -> None:
@@ -259,7 +271,7 @@ def _write_entry(case: CachedCase, folder: Path, key: str) -> None:
 
 def read_entry(entry: Path) -> CachedCase:
     """Open a cached case; the arrays are mapped, not loaded."""
-    about = json.loads((entry / "case.json").read_text())
+    about = read_json(entry / "case.json")
     return CachedCase(
         about["case_id"],
         np.load(entry / "image.npy", mmap_mode="r", allow_pickle=False),

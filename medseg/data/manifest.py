@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medseg.errors import ManifestError, TableError
-from medseg.files import read_csv, write_csv
+from medseg.files import is_safe_name, read_csv, write_csv
 from medseg.imaging.read import split_member
 
 __all__ = ["COLUMNS", "Case", "Manifest", "load_manifest", "write_manifest"]
@@ -18,7 +18,6 @@ COLUMNS = (
     "modality", "view", "age", "sex", "ignore",
 )  # fmt: skip
 PARTS = ("train", "val", "test")
-FILE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+=@ -]*$")  # a case's name becomes the name of a folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +121,9 @@ def _check_columns(file: Path, columns: list[str]) -> list[str]:
         elif column not in COLUMNS:
             close = difflib.get_close_matches(column, COLUMNS, n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
+            separator = "; are the columns separated by commas?" if len(columns) == 1 else ""
             raise ManifestError(
-                f"{file}: unknown column '{column}'{hint}; allowed are {', '.join(COLUMNS)}, image_2 ..."
+                f"{file}: unknown column '{column}'{hint}; allowed are {', '.join(COLUMNS)}, image_2 ...{separator}"
             )
     for needed in ("case_id", "patient_id", "image"):
         if needed not in columns:
@@ -133,8 +133,8 @@ def _check_columns(file: Path, columns: list[str]) -> list[str]:
 
 def _case(where: str, row: dict[str, str], channels: list[str], root: Path) -> Case:
     case_id, patient_id = row["case_id"], row["patient_id"]
-    if not FILE_NAME.match(case_id):
-        raise ManifestError(f"{where}: case_id '{case_id}' must be letters, digits and _ . - (it names files)")
+    if not is_safe_name(case_id):  # it becomes the name of a folder
+        raise ManifestError(f"{where}: case_id '{case_id}' must start with a letter, digit or _ and name a file")
     if not patient_id:
         raise ManifestError(f"{where}: case {case_id} has no patient_id, without which patients could cross a split")
     if not row["image"]:
@@ -163,7 +163,7 @@ def _resolve(root: Path, cell: str) -> Path:
 def _label(where: str, case_id: str, text: str) -> int | None:
     if not text:
         return None
-    if not text.isdigit():
+    if not text.isdecimal():
         raise ManifestError(f"{where}: label '{text}' of case {case_id} is not a whole number from 0")
     return int(text)
 

@@ -1,6 +1,5 @@
 """`prepare`: from a folder of images to a data set."""
 
-import json
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -8,6 +7,7 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
+from medseg.data.annotations import check_annotations
 from medseg.data.duplicates import DuplicatePair, find_duplicates
 from medseg.data.fingerprint import CaseFacts, examine, summarise
 from medseg.data.manifest import Case, write_manifest
@@ -15,7 +15,7 @@ from medseg.data.pseudonyms import Pseudonyms, without_paths
 from medseg.data.sources import find_cases
 from medseg.data.store import is_stack
 from medseg.errors import ManifestError, MedsegError, OutputError
-from medseg.files import write_csv, write_json
+from medseg.files import exclusive, read_json, write_csv, write_json
 from medseg.progress import track
 
 __all__ = ["PrepareResult", "prepare"]
@@ -46,14 +46,22 @@ def prepare(source: str | Path, output: str | Path, *, workers: int = 2) -> Prep
         When there is no usable case, or `output` was made from another source.
     """
     source, output = Path(source), Path(output)
+    if not source.exists():
+        raise ManifestError(f"{source}: no such file or folder")
+    with exclusive(output):
+        return _prepare(source, output, workers=workers)
+
+
+def _prepare(source: Path, output: Path, *, workers: int) -> PrepareResult:
     stamp = output / "prepared.json"
     about = {"schema_version": 1, "source": str(source.resolve())}
-    if stamp.is_file() and json.loads(stamp.read_text()) != about:
+    if stamp.is_file() and read_json(stamp) != about:
         raise OutputError(f"{output}: was prepared from another source; choose another folder")
     if not stamp.is_file() and (output / "dataset.csv").is_file() and output.resolve() != source.resolve():
         raise OutputError(f"{output}: already holds a data set that `prepare` did not make; choose another folder")
     pseudonyms = Pseudonyms(output)
     cases = find_cases(source, output, pseudonyms)
+    check_annotations(cases)
     write_json(stamp, about)
     facts, failures = _examine_all([case for case in cases if not is_stack(case)], workers)
     if not facts and not any(map(is_stack, cases)):

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import json
 import os
 import re
 import secrets
@@ -10,12 +9,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from medseg.errors import ManifestError
-from medseg.files import write_json
+from medseg.files import files_below, read_json, write_json
 
 __all__ = ["FILE", "Pseudonyms", "without_paths"]
 
 FILE = "pseudonyms.json"
 DIGITS = 12
+KEY = re.compile(r"^[0-9a-f]{64}$")
 
 
 class Pseudonyms:
@@ -31,10 +31,9 @@ class Pseudonyms:
         self.path = folder / FILE
         self.key = secrets.token_hex(32)
         if self.path.is_file():
-            try:
-                self.key = json.loads(self.path.read_text())["key"]
-            except (ValueError, KeyError) as error:
-                raise ManifestError(f"{self.path}: holds no key of pseudonyms; restore it or delete it") from error
+            self.key = str(read_json(self.path, needs=("key",), error=ManifestError)["key"])
+            if not KEY.match(self.key):
+                raise ManifestError(f"{self.path}: holds no key of pseudonyms; restore it or delete it")
 
     def of(self, name: str, prefix: str = "p") -> str:
         """Pseudonym of a name; the same name gives the same one."""
@@ -51,14 +50,24 @@ class Pseudonyms:
         os.chmod(self.path, 0o600)
 
 
-def without_paths(text: str, paths: Iterable[str | Path]) -> str:
-    """Take source paths, which often hold names, out of a message: what is at or below one becomes ``image``.
+def without_paths(text: str, sources: Iterable[str | Path]) -> str:
+    """Take source paths, which often hold names, out of a message: each source and file below it becomes ``image``.
+
+    Parameters
+    ----------
+    sources : iterable of path
+        Absolute files or folders; ``folder#SERIES_UID`` is known too.
 
     Examples
     --------
-    >>> without_paths("/in/SMITH^JOHN/CT 1/i.dcm: damaged", ["/in/SMITH^JOHN"])
+    >>> without_paths("/in/SMITH^JOHN.png: damaged", ["/in/SMITH^JOHN.png"])
     'image: damaged'
     """
-    for path in sorted(map(str, paths), key=len, reverse=True):
-        text = re.sub(re.escape(path.partition("#")[0]) + r"[^:]*", "image", text)
+    for source in map(str, sources):
+        folder, _, member = source.rpartition("#")
+        path = Path(folder if member and not os.path.exists(source) else source)
+        below = files_below(path) if path.is_dir() else []
+        names = {source, str(path), *map(str, below), *(str(file.parent) for file in below)}
+        for name in sorted(names, key=len, reverse=True):
+            text = re.sub(rf"(?<![\w/]){re.escape(name)}", "image", text)
     return text

@@ -14,6 +14,7 @@ __all__ = ["draw_overlay", "grey_levels"]
 
 NOTICE = "Research use only, not a medical device"
 MARGIN = 1.25  # radius of a circle over that of the lesion, so that the lesion stays visible
+LARGEST = 4096  # pixels a side that a picture is enlarged to at most
 LEAST_RADIUS = 9  # pixels on the picture
 SCALE_BARS_MM = (100, 50, 20, 10, 5)
 
@@ -120,7 +121,7 @@ def _row(
 ) -> Image.Image:
     grey = Image.fromarray(levels[z])
     scale_y, scale_x = _aspect(volume)
-    factor = max(1, -(-settings.min_size // grey.width))
+    factor = max(1, min(-(-settings.min_size // grey.width), LARGEST // max(grey.size)))
     size = (round(grey.width * factor * scale_x), round(grey.height * factor * scale_y))
     original = grey.resize(size, Image.Resampling.BICUBIC).convert("RGB")
     result = original.copy()

@@ -85,6 +85,8 @@ def match_marks(cases: Source, marks: Source | None, lesions: Source | None, *, 
     case_table = cases_table(cases)
     mark_table = marks_table(marks, case_table["case_id"])
     lesion_table = lesions_table(lesions, case_table["case_id"])
+    if rule in ("distance", "luna16"):
+        _check_diameters(case_table, lesion_table)
     if rule == "luna16":
         mark_table = _best(mark_table, LUNA16_MARKS)
         unknown = lesion_table["ignore"] & (lesion_table["diameter"] < 0)
@@ -130,6 +132,14 @@ def check_rule(rule: str) -> None:
         _threshold(rule)
     elif rule not in ("distance", "luna16", "inside"):
         raise TableError(f"rule '{rule}': allowed are distance, luna16, inside and iou:T (for example iou:0.2)")
+
+
+def _check_diameters(cases: Columns, lesions: Columns) -> None:
+    failed = ~np.isin(cases["status"], ("", "ok"))[lesions["case"]]
+    none = (lesions["diameter"] <= 0) & ~lesions["ignore"] & ~failed
+    if none.any():
+        case_id = cases["case_id"][lesions["case"][int(np.flatnonzero(none)[0])]]
+        raise TableError(f"lesions: a lesion of case {case_id} has no diameter above 0, so no mark can be near enough")
 
 
 def _hits(marks: Columns, lesions: Columns, lesion: int, rule: str) -> np.ndarray:

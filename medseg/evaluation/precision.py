@@ -24,4 +24,5 @@ def average_precision_weighted(matches: Matches, weights: np.ndarray) -> np.ndar
     hits, false = sensitivity * n_lesions, fp * weights.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         precision = np.where(hits + false > 0, hits / (hits + false), 0.0)
-    return np.sum(np.diff(sensitivity, axis=1) * precision[:, 1:], axis=1)
+    area = np.sum(np.diff(sensitivity, axis=1) * precision[:, 1:], axis=1)
+    return np.where(n_lesions[:, 0] > 0, area, np.nan)

@@ -192,8 +192,9 @@ def _case_level(
     content: dict[str, Any] = {}
     predicted = table["predicted_label"]
     if np.isfinite(predicted).any():
-        correct = (predicted == table["label"]).astype(np.float64)
-        content["accuracy"] = compute(lambda w: (w * correct).sum(1) / w.sum(1), "no case")
+        known = (~np.isnan(table["label"])).astype(np.float64)
+        correct = (predicted == table["label"]) * known
+        content["accuracy"] = compute(lambda w: (w * correct).sum(1) / (w * known).sum(1), "no case has a label")
         if (table["label"] > 1).any():
             reason = "the labels are more than two classes"
             nothing = {"value": None, "ci_low": None, "ci_high": None, "reason": reason}

@@ -42,6 +42,8 @@ def _numbers(table: dict[str, list[Any]], column: str, name: str, *, empty: floa
             values.append(float(cell))
         except (TypeError, ValueError):
             raise TableError(f"{name}: {column} '{cell}' of case {case_id} is not a number") from None
+        if np.isnan(values[-1]):  # written out; a missing value is an empty cell
+            raise TableError(f"{name}: {column} of case {case_id} is not a number")
     array = np.array(values, dtype=np.float64)
     odd = ~np.isfinite(array) if empty is None or np.isfinite(empty) else np.isinf(array)
     if odd.any():
@@ -81,6 +83,7 @@ def cases_table(source: Source) -> Columns:
     for column in ("group", "status"):
         given = table.get(column, [""] * len(names))
         columns[column] = np.array(["" if _is_missing(value) else str(value) for value in given])
+    columns["status"] = np.char.lower(columns["status"])
     if "localised" in table:
         columns["localised"] = np.array([str(value) not in ("0", "0.0", "False") for value in table["localised"]])
     else:

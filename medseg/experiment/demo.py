@@ -1,6 +1,5 @@
 """The whole way on sample data: prepare, train, predict, evaluate, report."""
 
-import json
 import logging
 import shutil
 from pathlib import Path
@@ -9,7 +8,7 @@ from medseg.data.sample import make_radiographs
 from medseg.errors import OutputError
 from medseg.experiment.evaluation import evaluate_predictions
 from medseg.experiment.summary import summary_lines
-from medseg.files import write_json
+from medseg.files import read_json, write_json
 from medseg.inference.batch import predict_batch
 from medseg.inference.model import WEIGHTS, load_model
 from medseg.training.loop import LAST
@@ -35,7 +34,7 @@ def run_demo(output: str | Path, *, minutes: float = 2.0, n_exams: int = 120) ->
     stamp = output / "demo.json"
     if output.is_dir() and any(output.iterdir()) and not stamp.is_file():
         raise OutputError(f"{output}: is not empty and no demonstration; choose another folder")
-    if stamp.is_file() and json.loads(stamp.read_text()) != settings:
+    if stamp.is_file() and read_json(stamp) != settings:
         raise OutputError(f"{output}: holds a demonstration with other settings; choose another folder")
     write_json(stamp, settings)
     data = make_radiographs(output / "data", n_exams=n_exams).parent

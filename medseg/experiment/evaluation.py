@@ -1,6 +1,5 @@
 """Evaluate a prediction folder against the manifest's reference, or tables given as files."""
 
-import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,13 +8,13 @@ from typing import Any
 import cc3d
 import numpy as np
 
-from medseg.data.annotations import read_lesions, read_mask
+from medseg.data.annotations import read_lesions, read_mask, unplaced_lesions
 from medseg.data.manifest import Case, load_manifest
-from medseg.errors import AnnotationError, ManifestError, MedsegError, OutputError
+from medseg.errors import AnnotationError, ImageError, ManifestError, MedsegError, OutputError, TableError, naming_case
 from medseg.evaluation import PixelCounts, dice_score, evaluate_tables
 from medseg.evaluation.report import EMPTY_REFERENCE
 from medseg.evaluation.settings import EvaluationSettings
-from medseg.files import read_csv, write_csv, write_json
+from medseg.files import read_csv, read_json, write_csv, write_json
 from medseg.imaging import read
 from medseg.lesion import Lesion
 from medseg.progress import track
@@ -44,6 +43,7 @@ class _Tables:
     pixels: dict[str, PixelCounts] = field(default_factory=dict)
     all_from_masks: bool = True
     masks_saved: bool = False
+    any_mask: bool = False  # in the reference
 
 
 def evaluate_table_files(
@@ -99,7 +99,7 @@ def evaluate_predictions(
         try:
             _add_case(tables, case, row, findings.get(case.case_id, []), folder, about, settings)
         except MedsegError as error:
-            failures[case.case_id] = str(error)
+            failures[case.case_id] = naming_case(str(error), case.case_id)
     if not tables.cases:
         reason = next(iter(failures.values()), "every predicted case is unlabelled")
         raise ManifestError(f"{folder}: no case can be evaluated: {reason}")
@@ -117,14 +117,44 @@ def _read_predictions(
     folder: Path,
 ) -> tuple[dict[str, Any], list[dict[str, str]], dict[str, list[dict[str, str]]]]:
     stamp = folder / "predictions.json"
-    if not stamp.is_file() or not (folder / "cases.csv").is_file():
+    about = read_json(stamp, needs=("evaluation", "detector", "pipeline")) if stamp.is_file() else {}
+    if not about.get("complete") or not (folder / "cases.csv").is_file():
         raise OutputError(f"{folder}: not a complete prediction folder; finish it with `medseg predict --resume`")
-    about = json.loads(stamp.read_text())
-    _, rows = read_csv(folder / "cases.csv")
+    _, rows = read_csv(folder / "cases.csv", needs=("case_id", "status", "score"))
     findings: dict[str, list[dict[str, str]]] = {}
-    for row in read_csv(folder / "findings.csv")[1]:
+    for row in read_csv(folder / "findings.csv", needs=("case_id", "x", "y", "z", "score"))[1]:
+        try:
+            [float(row[axis]) for axis in "xyz"]
+        except ValueError:
+            raise TableError(f"{folder / 'findings.csv'}: a position of case {row['case_id']} is no number") from None
         findings.setdefault(row["case_id"], []).append(row)
     return about, rows, findings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reference:
+    """What is known of a case: its lesions, and where there is one the mask, both shapes (z, y, x)."""
+
+    lesions: list[Lesion]
+    mask: np.ndarray | None
+    image: np.ndarray | None
+    grid: Grid | None
+
+
+def _reference(case: Case, *, failed: bool) -> _Reference:
+    try:
+        volume = read(case.images[0])
+    except ImageError:
+        if not failed:
+            raise
+        # the case failed because of its image: its lesions stay, as missed
+        mask = read(case.mask).array[0] > 0 if case.mask is not None else None
+        return _Reference(unplaced_lesions(case), mask, None if mask is None else np.ones(mask.shape), None)
+    grid, image = volume.grid, volume.array[0]
+    if case.annotation == "label":  # label 0: read, no lesion
+        return _Reference([], np.zeros(grid.shape, np.uint8), image, grid)
+    lesions = read_lesions(case, grid, volume.pixel_spacing_mm) or []
+    return _Reference(lesions, read_mask(case, grid), image, grid)
 
 
 def _add_case(
@@ -136,20 +166,13 @@ def _add_case(
     about: dict[str, Any],
     settings: EvaluationSettings,
 ) -> None:
-    """Add one case to the tables; nothing is added when its reference cannot be read."""
+    """Add one case to the tables; nothing is added when its reference or its saved maps cannot be read."""
     localises = about["detector"] != "classification"
-    lesions: list[Lesion] | None = None
-    reference: np.ndarray | None = None
-    grid: Grid | None = None
-    image: np.ndarray | None = None
-    placed = localises and (case.annotation != "label" or case.label == 0)  # label 0: read, no lesion
-    if placed:
-        volume = read(case.images[0])
-        grid, image = volume.grid, volume.array[0]
-        nothing = np.zeros(grid.shape, np.uint8) if case.annotation == "label" else None
-        reference = read_mask(case, grid) if nothing is None else nothing
-        lesions = read_lesions(case, grid, volume.pixel_spacing_mm) if nothing is None else []
     failed = row["status"] != "ok"
+    placed = localises and (case.annotation != "label" or case.label == 0)
+    known = _reference(case, failed=failed) if placed else None
+    if known is not None and known.mask is not None and about["detector"] == "segmentation":
+        _add_pixels(tables, case.case_id, known, folder, failed, settings)
     tables.cases.append(
         {
             "case_id": case.case_id, "patient_id": case.patient_id, "group": case.group or case.view,
@@ -157,23 +180,28 @@ def _add_case(
             "predicted_label": row.get("predicted_label", ""), "localised": int(placed or not localises),
         }
     )  # fmt: skip
-    if lesions is None or grid is None or image is None:
+    if known is None:
         return
-    if reference is None:
-        tables.all_from_masks = False
-    labels = None if reference is None else cc3d.connected_components(reference > 0, connectivity=26)
+    tables.any_mask |= known.mask is not None
+    tables.all_from_masks &= known.mask is not None
     first_lesion = len(tables.lesions)
-    tables.lesions += [_lesion_row(case.case_id, number, lesion) for number, lesion in enumerate(lesions, start=1)]
-    for finding in findings if not failed else []:
+    rows = [_lesion_row(case.case_id, number, lesion) for number, lesion in enumerate(known.lesions, start=1)]
+    tables.lesions += rows
+    if not failed and known.grid is not None:
+        _add_marks(tables, findings, known.grid, known.mask, first_lesion)
+
+
+def _add_marks(
+    tables: _Tables, findings: list[dict[str, str]], grid: Grid, mask: np.ndarray | None, first_lesion: int
+) -> None:
+    labels = None if mask is None else cc3d.connected_components(mask > 0, connectivity=26)
+    for finding in findings:
         index = grid.to_index(np.array([[float(finding[axis]) for axis in "xyz"]]))[0]
         voxel = dict(zip(("voxel_x", "voxel_y", "voxel_z"), (index + 0.5).tolist()))  # voxel n covers n to n + 1
         tables.marks.append({name: finding.get(name, "") for name in MARK_COLUMNS} | voxel)
-        if labels is not None:
-            number = _label_at(labels, grid, finding)
-            if number:
-                tables.pairs.append((len(tables.marks) - 1, first_lesion + number - 1))
-    if reference is not None and about["detector"] == "segmentation":
-        _add_pixels(tables, case.case_id, reference, image, folder, failed, settings)
+        number = 0 if labels is None else _label_at(labels, grid, finding)
+        if number:
+            tables.pairs.append((len(tables.marks) - 1, first_lesion + number - 1))
 
 
 def _label_at(labels: np.ndarray, grid: Grid, finding: dict[str, str]) -> int:
@@ -195,20 +223,19 @@ def _lesion_row(case_id: str, number: int, lesion: Lesion) -> dict[str, Any]:
 
 
 def _add_pixels(
-    tables: _Tables,
-    case_id: str,
-    reference: np.ndarray,
-    image: np.ndarray,
-    folder: Path,
-    failed: bool,
-    settings: EvaluationSettings,
+    tables: _Tables, case_id: str, known: _Reference, folder: Path, failed: bool, settings: EvaluationSettings
 ) -> None:
-    empty = not reference.any()
+    reference, image = known.mask, known.image
+    assert reference is not None
+    assert image is not None
     files = folder / "cases" / case_id
-    if empty or (failed and tables.masks_saved):
-        tables.dice[case_id] = EMPTY_REFERENCE if empty else 0.0
+    dice = None
+    if not reference.any():
+        dice = EMPTY_REFERENCE
+    elif failed and tables.masks_saved:
+        dice = 0.0
     elif not failed and (files / "mask.nii.gz").is_file():
-        tables.dice[case_id] = dice_score(_map(files / "mask.nii.gz", reference.shape) > 0, reference)
+        dice = dice_score(_map(files / "mask.nii.gz", reference.shape) > 0, reference)
     if (files / "probability.nii.gz").is_file() or failed:
         probability = np.zeros(reference.shape) if failed else _map(files / "probability.nii.gz", reference.shape)
         if settings.pixel_region == "above_zero":
@@ -217,6 +244,8 @@ def _add_pixels(
             probability = np.where(image > 0, probability, 0)[inside]
             reference = reference[inside]
         tables.pixels[case_id] = PixelCounts.of(probability, reference)
+    if dice is not None:
+        tables.dice[case_id] = dice
 
 
 def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -238,7 +267,7 @@ def _evaluate(tables: _Tables, about: dict[str, Any], settings: EvaluationSettin
     column = "diameter_px" if in_pixels else "diameter_mm"
     lesions[column] = [row.get(column, 0.0) for row in tables.lesions]
     chosen = rule or settings.rule
-    segments = about["detector"] == "segmentation"
+    segments = about["detector"] == "segmentation" and tables.any_mask
     dice = (tables.dice if tables.masks_saved else {}) if segments else None
     pixels = tables.pixels if segments else None
     if tables.all_from_masks and chosen in (None, "inside"):

@@ -50,6 +50,9 @@ def summary_lines(result: dict[str, Any]) -> Iterator[str]:
     """Lines for a terminal."""
     counts = result["counts"]
     yield f"{counts['n_cases']} cases of {counts['n_patients']} patients, {counts['n_positive']} positive"
+    used = result.get("case_level", {}).get("n_cases_used")
+    if used is not None:
+        yield f"AUC over {used} cases: the others have no label or no score"
     if "warning" in result:
         yield f"WARNING: {result['warning']}"
     for name, text in summary_rows(result):

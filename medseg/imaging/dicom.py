@@ -8,28 +8,34 @@ from typing import Any
 import numpy as np
 
 from medseg.errors import GeometryError, ImageError
+from medseg.files import files_below
 from medseg.imaging.dicom_pixels import pixels
 from medseg.volume import Grid, Volume
 
-__all__ = ["group_series", "read_dicom", "read_headers"]
+__all__ = ["group_series", "read_dicom", "read_headers", "refuse_damaged"]
 
+SUFFIXES = (".dcm", ".dicom", ".ima")
 PROJECTIONS = {"CR", "DX", "MG", "RG", "PX", "IO", "XA", "RF"}
 GAP_TOLERANCE = 0.02  # relative difference of distances between slices
 THREADS = 4
+DIRECTORY = "1.2.840.10008.1.3.10"  # a DICOMDIR holds no image
+NOT_DICOM = "not a DICOM file"
 
 
-def read_headers(path: Path) -> tuple[list[tuple[Path, Any]], list[tuple[Path, str]]]:
-    """Read the headers of the DICOM files at or below `path`; also list the files that could not be read."""
+def read_headers(path: Path, *, exclude: Path | None = None) -> tuple[list[tuple[Path, Any]], list[tuple[Path, str]]]:
+    """Read the headers of the DICOM files at or below `path`; also list the files that could not be read, with why."""
     import pydicom
     from pydicom.errors import InvalidDicomError
 
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    files = files_below(path, exclude=exclude)
 
     def header(file: Path) -> tuple[Any, str]:
         try:
-            return pydicom.dcmread(file, stop_before_pixels=True), ""
+            data = pydicom.dcmread(file, stop_before_pixels=True)
+            damage = _damage(data)
+            return (None, damage) if damage else (data, "")
         except InvalidDicomError:
-            return None, "not a DICOM file"
+            return None, NOT_DICOM
         except Exception as error:  # damaged headers raise many types; each means the same here
             return None, f"damaged DICOM header ({type(error).__name__})"
 
@@ -38,6 +44,37 @@ def read_headers(path: Path) -> tuple[list[tuple[Path, Any]], list[tuple[Path, s
     headers = [(file, data) for file, (data, _) in zip(files, results) if data is not None]
     unreadable = [(file, reason) for file, (data, reason) in zip(files, results) if data is None]
     return headers, unreadable
+
+
+def _damage(header: Any) -> str:
+    """What is wrong with a header that pydicom could parse: a file that was cut off gives no error there."""
+    kind = header.file_meta.get("MediaStorageSOPClassUID", "") or header.get("SOPClassUID", "")
+    if str(kind) == DIRECTORY:
+        return ""
+    if "SOPClassUID" not in header or "SeriesInstanceUID" not in header:
+        return "damaged DICOM file: its header is cut off"
+    if "Image Storage" in getattr(kind, "name", "") and "Rows" not in header:
+        return "damaged DICOM file: an image without its matrix size, as a file that was cut off has"
+    return ""
+
+
+def refuse_damaged(files: list[tuple[Path, Any]], unreadable: list[tuple[Path, str]]) -> None:
+    """Refuse a series in whose folder a damaged DICOM file lies: it may be one of its slices.
+
+    Raises
+    ------
+    ImageError
+        Naming the first such file.
+    """
+    folders = {file.parent for file, _ in files}
+    damaged = [
+        (file, reason)
+        for file, reason in unreadable
+        if file.parent in folders and (reason != NOT_DICOM or file.suffix.lower() in SUFFIXES)
+    ]
+    if damaged:
+        file, reason = damaged[0]
+        raise ImageError(f"{file}: {reason}; {len(damaged)} damaged file(s) may be slices of the series: copy it again")
 
 
 def group_series(headers: list[tuple[Path, Any]]) -> dict[str, list[tuple[Path, Any]]]:
@@ -61,16 +98,17 @@ def read_dicom(path: Path, *, series_uid: str | None = None) -> Volume:
     GeometryError
         When slices are missing, doubled, irregular, tilted or of several orientations.
     """
-    headers, _ = read_headers(path)
+    headers, unreadable = read_headers(path)
     groups = group_series(headers)
     if not groups:
-        raise ImageError(f"{path}: no DICOM image found")
+        raise ImageError(f"{path}: {unreadable[0][1] if path.is_file() and unreadable else 'no DICOM image found'}")
     if series_uid is None and len(groups) > 1:
         listing = ", ".join(f"{uid} ({len(files)} files)" for uid, files in groups.items())
         raise ImageError(f"{path}: holds {len(groups)} series, choose one with its UID: {listing}")
     uid = series_uid or next(iter(groups))
     if uid not in groups:
         raise ImageError(f"{path}: holds no series {uid}")
+    refuse_damaged(groups[uid], unreadable)
     return assemble(groups[uid], path)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medseg.errors import ImageError
+from medseg.files import files_below, safe_name
 from medseg.imaging.dicom import group_series, read_headers
 from medseg.imaging.read import format_of
 
@@ -35,13 +36,22 @@ class ImageSource:
     modality: str = ""
 
 
-def find_inputs(path: str | Path, *, name_series: Callable[[str], str]) -> list[ImageSource]:
+def find_inputs(
+    path: str | Path, *, name_series: Callable[[str], str], exclude: Path | None = None
+) -> list[ImageSource]:
     """List the images at or below `path`: one case a file, one a DICOM series.
 
     Parameters
     ----------
     name_series : callable
         Gives the pseudonym of a Series Instance UID.
+    exclude : Path, optional
+        A folder that is left out: the output, where it lies inside `path`.
+
+    Returns
+    -------
+    list of ImageSource
+        A damaged DICOM file is a case of its own, which fails when it is read.
 
     Raises
     ------
@@ -51,11 +61,13 @@ def find_inputs(path: str | Path, *, name_series: Callable[[str], str]) -> list[
     path = Path(path)
     if not path.exists():
         raise ImageError(f"{path}: no such file or folder")
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    files = files_below(path, exclude=exclude)
     plain = [file for file in files if format_of(file) in ("nifti", "itk", "picture")]
     sources = [ImageSource(_stem(file), file) for file in plain]
-    if any(format_of(file) == "dicom" for file in files):
-        headers, _ = read_headers(path)
+    dicom = {file for file in files if format_of(file) == "dicom"}
+    if dicom:
+        headers, unreadable = read_headers(path, exclude=exclude)
+        sources += [ImageSource(name_series(str(file)), file) for file, _ in unreadable if file in dicom]
         for uid, members in group_series(headers).items():
             file, header = members[0]
             where = file if len(members) == 1 else Path(os.path.commonpath([member.parent for member, _ in members]))
@@ -72,4 +84,4 @@ def find_inputs(path: str | Path, *, name_series: Callable[[str], str]) -> list[
 
 
 def _stem(file: Path) -> str:
-    return file.name[: -len(".nii.gz")] if file.name.endswith(".nii.gz") else file.stem
+    return safe_name(file.name[: -len(".nii.gz")] if file.name.endswith(".nii.gz") else file.stem)

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from medseg.errors import GeometryError, ImageError
-from medseg.imaging.dicom import assemble, group_series, read_headers
+from medseg.files import files_below
+from medseg.imaging.dicom import assemble, group_series, read_headers, refuse_damaged
 from medseg.imaging.read import format_of, read
 from medseg.progress import track
 from medseg.volume import Volume
@@ -26,7 +27,7 @@ def inspect(paths: Iterable[str | Path]) -> dict[str, Any]:
     for path in map(Path, paths):
         if not path.exists():
             raise ImageError(f"{path}: no such file or folder")
-        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+        files = files_below(path)
         plain = [file for file in files if format_of(file) in ("nifti", "itk", "picture")]
         for file in track(plain, "inspecting", len(plain)):
             listing["series"].append(_entry(file, "", 1, "", "", lambda file=file: read(file)))
@@ -37,13 +38,18 @@ def inspect(paths: Iterable[str | Path]) -> dict[str, Any]:
 
 def _inspect_dicom(path: Path, known: set[Path], listing: dict[str, Any]) -> None:
     headers, unreadable = read_headers(path)
+
+    def load(members: Any, where: Path) -> Volume:
+        refuse_damaged(members, unreadable)
+        return assemble(members, where)
+
     for uid, members in group_series(headers).items():
         first = members[0][1]
         syntax = str(first.file_meta.get("TransferSyntaxUID", ""))
         where = members[0][0] if len(members) == 1 else members[0][0].parent
         modality = str(first.get("Modality", ""))
         listing["series"].append(
-            _entry(where, uid, len(members), modality, syntax, lambda m=members, w=where: assemble(m, w))
+            _entry(where, uid, len(members), modality, syntax, lambda m=members, w=where: load(m, w))
         )
     for file, reason in unreadable:
         if file not in known:

@@ -1,11 +1,15 @@
 """NRRD, MHA and MHD through SimpleITK."""
 
+import os
+import shutil
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from medseg.errors import GeometryError, ImageError
-from medseg.files import atomic_path
+from medseg.errors import GeometryError, ImageError, OutputError
+from medseg.files import atomic_path, output_errors
 from medseg.volume import Grid, Volume
 
 __all__ = ["read_itk", "to_itk", "write_itk"]
@@ -64,12 +68,27 @@ def to_itk(array: np.ndarray, grid: Grid):  # type: ignore[no-untyped-def]
 
 def write_itk(path: Path, array: np.ndarray, grid: Grid) -> None:
     """Write NRRD, MHA or MHD; MHD's second file (.zraw) is written beside it, first."""
-    import SimpleITK as sitk
 
     image = to_itk(array, grid)
     if path.suffix.lower() == ".mhd":
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sitk.WriteImage(image, str(path), useCompression=True)
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=path.parent))
+        try:
+            _write(image, folder / path.name, path)
+            for file in sorted(folder.iterdir(), key=lambda file: file.suffix == ".mhd"):
+                os.replace(file, path.parent / file.name)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
         return
     with atomic_path(path) as temporary:
+        _write(image, temporary, path)
+
+
+def _write(image: Any, temporary: Path, path: Path) -> None:
+    import SimpleITK as sitk
+
+    try:
         sitk.WriteImage(image, str(temporary), useCompression=True)
+    except RuntimeError as error:
+        raise OutputError(f"{path}: could not be written whole; is the disk full?") from error

@@ -28,7 +28,12 @@ def read_nifti(path: Path) -> Volume:
 
     try:
         image: Any = nib.load(path)
+        stored = image.get_data_dtype()
+        if stored.kind not in "iuf":
+            raise ImageError(f"{path}: holds values of type {stored}, grey values were expected")
         values = np.asarray(image.dataobj, dtype=np.float32)
+    except ImageError:
+        raise
     except Exception as error:  # nibabel raises many types for damaged files; each means the same here
         raise ImageError(f"{path}: damaged or not a NIfTI file ({type(error).__name__}: {error})") from error
     if not isinstance(image, nib.Nifti1Image):

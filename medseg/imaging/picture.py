@@ -23,6 +23,8 @@ def read_picture(path: Path) -> Volume:
     """
     try:
         with Image.open(path) as picture:
+            if getattr(picture, "n_frames", 1) > 1:
+                raise ImageError(f"{path}: holds {picture.n_frames} pictures, one was expected; save them one by one")  # type: ignore[attr-defined]
             picture.load()
             values, note = _grey(picture, path)
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:

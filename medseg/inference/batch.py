@@ -1,9 +1,11 @@
 """Batch prediction: goes on past a bad case, and can be taken up again."""
 
+import hashlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,9 @@ from medseg.data.preprocess import Prepared, prepare_image, stack_channels
 from medseg.data.pseudonyms import Pseudonyms, without_paths
 from medseg.drawing import draw_overlay
 from medseg.errors import ConfigError, ImageError, ManifestError, MedsegError, OutputError
-from medseg.files import atomic_path, exclusive
+from medseg.files import atomic_path, exclusive, files_below
 from medseg.imaging import find_inputs, read, write_map, write_mask
+from medseg.imaging.read import split_member
 from medseg.inference.model import Model, Prediction
 from medseg.inference.prediction_folder import CaseRecord, PredictionFolder
 from medseg.progress import Progress
@@ -77,7 +80,7 @@ def predict_batch(
     if unknown:
         raise ConfigError(f"--save {unknown[0]}: unknown; allowed are {', '.join(SAVEABLE)}")
     pseudonyms = Pseudonyms(Path(output))
-    inputs = _inputs(model, Path(source), subset, pseudonyms)
+    inputs = _inputs(model, Path(source), subset, pseudonyms, exclude=Path(output))
     about = {
         "pipeline": model.pipeline.name,
         "model_sha256": model.digest,
@@ -110,13 +113,15 @@ def _predict_all(
     resume: bool,
     show_reference: bool,
 ) -> PredictResult:
-    done = folder.done() if resume else {}
+    stamps = {item.case_id: _stamp(item) for item in inputs}
+    done = folder.done(stamps) if resume else {}
     records: list[CaseRecord] = [done[item.case_id] for item in inputs if item.case_id in done]
     todo = [item for item in inputs if item.case_id not in done]
     with Progress("predicting", len(inputs)) as progress:
         progress.update(len(records))
         for item, volume, prepared, reason in _read_ahead(model, todo):
             record = _predict_one(model, item, volume, prepared, reason, folder, save, show_reference)
+            record.source_stamp = stamps[item.case_id]
             folder.add(record)
             records.append(record)
             progress.advance()
@@ -127,7 +132,7 @@ def _predict_all(
     return PredictResult(folder.path, len(records), failures)
 
 
-def _inputs(model: Model, source: Path, subset: str, pseudonyms: Pseudonyms) -> list[_Input]:
+def _inputs(model: Model, source: Path, subset: str, pseudonyms: Pseudonyms, *, exclude: Path) -> list[_Input]:
     manifest_path = source / "dataset.csv" if source.is_dir() else source
     if manifest_path.suffix == ".csv" and manifest_path.is_file():
         manifest = load_manifest(manifest_path)
@@ -140,7 +145,7 @@ def _inputs(model: Model, source: Path, subset: str, pseudonyms: Pseudonyms) -> 
         return [_Input(c.case_id, c.patient_id, tuple(map(str, c.images)), None, c) for c in cases]
     if subset != "all":
         raise ConfigError(f"--subset {subset} needs a manifest as input, found {source}")
-    found = find_inputs(source, name_series=pseudonyms.of_series)
+    found = find_inputs(source.resolve(), name_series=pseudonyms.of_series, exclude=exclude)
     if not found:
         raise ImageError(f"{source}: no image found; expected PNG, JPEG, NIfTI, NRRD, MHA or DICOM files")
     return [
@@ -150,6 +155,18 @@ def _inputs(model: Model, source: Path, subset: str, pseudonyms: Pseudonyms) -> 
         )
         for item in found
     ]  # fmt: skip
+
+
+def _stamp(item: _Input) -> str:
+    """Digest of the sizes and times of the case's files: what was predicted before is kept only where they agree."""
+    facts = []
+    for image in item.images:
+        path, member = split_member(image)
+        for file in files_below(path):
+            with suppress(FileNotFoundError):  # a missing file is the case's failure, named when it is read
+                about = file.stat()
+                facts.append(f"{about.st_size} {about.st_mtime_ns} {member}")
+    return hashlib.sha256("/".join(facts).encode()).hexdigest()
 
 
 def _read_ahead(model: Model, items: list[_Input]) -> Iterator[tuple[_Input, Volume | None, Prepared | None, str]]:
@@ -189,10 +206,10 @@ def _predict_one(
 ) -> CaseRecord:
     began = time.monotonic()
     record = CaseRecord(case_id=item.case_id, patient_id=item.patient_id, operating_point=model.operating_point)
-    if item.case is not None:
-        record.training_case = item.patient_id in model.training_patients
-    else:  # a bare file does not say whose it is
-        record.training_case = model.splits.get(item.case_id) == "train"
+    if model.splits.get(item.case_id) == "train" or item.patient_id in model.training_patients:
+        record.training_case = True
+    elif item.case is not None:  # of a bare file it is not known whose it is
+        record.training_case = False
     if volume is None or prepared is None:
         record.status, record.error = "failed", without_paths(reason, item.images)
         logger.error("case %s failed: %s", item.case_id, record.error)

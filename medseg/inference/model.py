@@ -15,8 +15,8 @@ from medseg.detectors.base import Detector
 from medseg.detectors.candidates import to_finding
 from medseg.detectors.factory import build_detector
 from medseg.detectors.settings import ClassificationSettings, SegmentationSettings
-from medseg.errors import CheckpointError, ConfigError
-from medseg.files import content_hash
+from medseg.errors import CheckpointError, ConfigError, ImageError
+from medseg.files import content_hash, read_json
 from medseg.inference.windows import predict_maps
 from medseg.lesion import Finding
 from medseg.networks.factory import build_network
@@ -116,6 +116,10 @@ class Model:
         if isinstance(self.pipeline.detector, ClassificationSettings):
             return self._classify(prepared)
         maps = self.maps(prepared)
+        if not np.isfinite(maps).all():
+            raise ImageError(
+                "the network's output is not finite: is the model damaged, or are the grey values extreme?"
+            )
         n_classes = len(self.pipeline.classes)
         settings = self.pipeline.inference
         candidates = self.detector.decode(maps, min_score=settings.min_score, max_candidates=settings.max_candidates)
@@ -146,6 +150,10 @@ class Model:
         flips = [axes[name] for name in self.pipeline.inference.flip_axes if axes[name] >= 2 - batch.ndim]
         views = [batch, *(batch.flip(axis) for axis in flips)]
         values = torch.cat([self.detector.activate(self.network(view)) for view in views]).mean(dim=0).cpu().numpy()
+        if not np.isfinite(values).all():
+            raise ImageError(
+                "the network's output is not finite: is the model damaged, or are the grey values extreme?"
+            )
         best = int(values.argmax())
         score = float(values[1] if len(values) == 2 else values[best])
         return Prediction(
@@ -206,21 +214,20 @@ def load_model(path: str | Path, *, device: str = "auto", operating_point: float
     network = network_for(pipeline, plan, detector)
     try:
         network.load_state_dict(content["weights"])
-    except (KeyError, RuntimeError) as error:
-        raise CheckpointError(f"{run / WEIGHTS}: does not fit the run's pipeline.yaml") from error
+        calibration = {str(name): float(value) for name, value in content["calibration"].items()}
+    except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
+        raise CheckpointError(f"{run / WEIGHTS}: damaged, or does not fit the run's pipeline.yaml") from error
     network.to(resolve_device(device)).eval()
     splits = _splits(run)
     return Model(
-        pipeline, plan, network, detector, dict(content["calibration"]), splits.get("cases", {}),
+        pipeline, plan, network, detector, calibration, splits.get("cases", {}),
         frozenset(splits.get("training_patients", ())), content_hash([run / WEIGHTS]),
     )  # fmt: skip
 
 
 def _splits(run: Path) -> dict[str, Any]:
-    import json
-
     path = run / "splits.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return read_json(path, needs=("cases", "training_patients"), error=CheckpointError) if path.is_file() else {}
 
 
 def network_for(pipeline: Pipeline, plan: Plan, detector: Detector) -> nn.Module:

@@ -1,13 +1,13 @@
 """The prediction folder: one record a case while it grows, ``cases.csv`` and ``findings.csv`` when it is whole."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medseg.errors import OutputError
-from medseg.files import LOCK, write_csv, write_json
+from medseg.files import LOCK, read_json, write_csv, write_json
 from medseg.lesion import FINDING_COLUMNS, Finding
 
 __all__ = ["CASE_COLUMNS", "CaseRecord", "PredictionFolder"]
@@ -27,6 +27,10 @@ class CaseRecord:
     status : {"ok", "failed", "out_of_scope"}
     findings : list of Finding
         Every candidate.
+    training_case : bool or None
+        Whether the model was trained on this case or its patient; None where that is not known.
+    source_stamp : str
+        Digest of the sizes and times of the files that were predicted.
     operating_point : float
         Score from which findings are reported.
     """
@@ -38,7 +42,8 @@ class CaseRecord:
     score: float | None = None
     seconds: float = 0.0
     predicted_label: int | None = None
-    training_case: bool = False
+    training_case: bool | None = None
+    source_stamp: str = ""
     pixel_spacing_mm: tuple[float, float] | None = None
     operating_point: float = 0.5
     findings: list[Finding] = field(default_factory=list)
@@ -47,7 +52,7 @@ class CaseRecord:
         """Row of ``cases.csv``."""
         row = {name: getattr(self, name) for name in CASE_COLUMNS if name != "n_findings"}
         row["n_findings"] = sum(finding.score >= self.operating_point for finding in self.findings)
-        row["training_case"] = int(self.training_case)
+        row["training_case"] = None if self.training_case is None else int(self.training_case)
         if self.status != "ok":
             row["score"] = row["n_findings"] = None
         return row
@@ -95,7 +100,7 @@ class PredictionFolder:
         self.path, self.about = path, {"schema_version": SCHEMA_VERSION, **about}
         stamp = path / "predictions.json"
         if stamp.is_file():
-            before = json.loads(stamp.read_text())
+            before = read_json(stamp)
             if not resume:
                 raise OutputError(f"{path}: already holds predictions; go on with --resume, or choose another folder")
             different = [key for key in ("model_sha256", "settings", "save") if before.get(key) != self._plain(key)]
@@ -117,12 +122,12 @@ class PredictionFolder:
     def _record(self, case_id: str) -> Path:
         return self.case_folder(case_id) / "case.json"
 
-    def done(self) -> dict[str, CaseRecord]:
-        """Records of the cases that did not fail."""
+    def done(self, stamps: Mapping[str, str]) -> dict[str, CaseRecord]:
+        """Records of the cases that did not fail and whose files are as `stamps` says they are now."""
         records = {}
         for path in sorted(self.path.glob("cases/*/case.json")):
             record = _read_record(path)
-            if record.status != "failed":
+            if record is not None and record.status != "failed" and stamps.get(record.case_id) == record.source_stamp:
                 records[record.case_id] = record
         return records
 
@@ -138,10 +143,14 @@ class PredictionFolder:
         write_json(self.path / "predictions.json", self.about | {"complete": True, "n_cases": len(records)})
 
 
-def _read_record(path: Path) -> CaseRecord:
-    content = json.loads(path.read_text())
-    content.pop("schema_version")
-    content["findings"] = [Finding(**{**f, "box": tuple(f["box"])}) for f in content["findings"]]
-    spacing = content["pixel_spacing_mm"]
-    content["pixel_spacing_mm"] = tuple(spacing) if spacing else None
-    return CaseRecord(**content)
+def _read_record(path: Path) -> CaseRecord | None:
+    """Read the record of a case; None where it is damaged or of another version, so that the case is done again."""
+    try:
+        content = read_json(path)
+        content.pop("schema_version")
+        content["findings"] = [Finding(**{**f, "box": tuple(f["box"])}) for f in content["findings"]]
+        spacing = content["pixel_spacing_mm"]
+        content["pixel_spacing_mm"] = tuple(spacing) if spacing else None
+        return CaseRecord(**content)
+    except (OutputError, KeyError, TypeError, ValueError):
+        return None

@@ -1,6 +1,5 @@
 """The plan of a training."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -11,12 +10,13 @@ import numpy as np
 
 from medseg.config import Pipeline
 from medseg.errors import CheckpointError, ConfigError
-from medseg.files import write_json
+from medseg.files import read_json, write_json
 from medseg.networks.settings import UNetSettings
 
 __all__ = ["Plan", "make_plan", "read_plan"]
 
 SCHEMA_VERSION = 1
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,17 +52,20 @@ def read_plan(path: Path) -> Plan:
     CheckpointError
         When the file is missing or was written by another version.
     """
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file, so this is not a complete run folder") from None
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not readable as JSON ({error})") from error
+    content = read_json(path, error=CheckpointError)
     if content.pop("schema_version", None) != SCHEMA_VERSION:
         raise CheckpointError(f"{path}: schema_version {SCHEMA_VERSION} was expected")
-    for name in ("spacing_mm", "patch_size"):
-        content[name] = None if content[name] is None else tuple(content[name])
-    return Plan(**content)
+    try:
+        for name in ("spacing_mm", "patch_size"):
+            content[name] = (
+                None if content[name] is None else tuple(map(float if name == "spacing_mm" else int, content[name]))
+            )
+        plan = Plan(**content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged ({error})") from error
+    if plan.precision not in PRECISIONS:
+        raise CheckpointError(f"{path}: damaged, precision '{plan.precision}' is none of {', '.join(PRECISIONS)}")
+    return plan
 
 
 def make_plan(

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from medseg.drawing.figures import froc_figure, roc_figure, training_figure
 from medseg.drawing.filters import FIRST_LAYER
 from medseg.errors import OutputError
 from medseg.experiment.summary import summary_rows
-from medseg.files import read_csv, write_text
+from medseg.files import read_csv, read_json, write_text
 
 __all__ = ["write_report"]
 
@@ -40,34 +39,40 @@ def write_report(sources: Sequence[str | Path], output: str | Path, *, title: st
     """
     content: dict[str, Any] = {"runs": [], "predictions": [], "evaluations": [], "notes": []}
     for source in map(Path, sources):
-        known = False
-        if (source / "evaluation.json").is_file():
-            content["evaluations"].append(_evaluation(source))
-            known = True
-        if (source / "predictions.json").is_file():
-            content["predictions"].append(_predictions(source))
-            known = True
-        if (source / "plan.json").is_file() and (source / "log.csv").is_file():
-            content["runs"].append(_run(source))
-            known = True
-        if (source / "about.json").is_file():
-            content["notes"].append(json.loads((source / "about.json").read_text()))
-            known = True
-        if not known:
-            raise OutputError(f"{source}: neither a run, nor predictions, nor an evaluation; nothing to report")
+        _add(source, content)
     names = [part["name"] for kind in ("evaluations", "runs", "predictions") for part in content[kind]]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("medseg.reporting", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     page = environment.get_template("report.html").render(
-        title=title or f"Report: {names[0]}", version=medseg.__version__, **content
+        title=title or f"Report: {names[0] if names else 'sample data'}", version=medseg.__version__, **content
     )
     write_text(output, page)
     return Path(output)
 
 
+def _add(source: Path, content: dict[str, Any]) -> None:
+    """Add what a folder holds to the content of the page."""
+    parts = []
+    try:
+        if (source / "evaluation.json").is_file():
+            parts.append(("evaluations", _evaluation(source)))
+        if (source / "predictions.json").is_file():
+            parts.append(("predictions", _predictions(source)))
+        if (source / "plan.json").is_file() and (source / "log.csv").is_file():
+            parts.append(("runs", _run(source)))
+        if (source / "about.json").is_file():
+            parts.append(("notes", read_json(source / "about.json", needs=("notice", "citation"))))
+    except (KeyError, TypeError, ValueError) as error:
+        raise OutputError(f"{source}: a file in it is damaged ({type(error).__name__}: {error})") from error
+    if not parts:
+        raise OutputError(f"{source}: neither a run, nor predictions, nor an evaluation; nothing to report")
+    for kind, part in parts:
+        content[kind].append(part)
+
+
 def _evaluation(folder: Path) -> dict[str, Any]:
-    result = json.loads((folder / "evaluation.json").read_text())
+    result = read_json(folder / "evaluation.json", needs=("counts", "intervals", "case_level"))
     curves = result.get("curves", {})
     plots = []
     if "roc" in curves and "partial_auc" in result["case_level"]:
@@ -85,7 +90,7 @@ def _evaluation(folder: Path) -> dict[str, Any]:
 
 
 def _run(folder: Path) -> dict[str, Any]:
-    plan = json.loads((folder / "plan.json").read_text())
+    plan = read_json(folder / "plan.json", needs=("reasons",))
     _, rows = read_csv(folder / "log.csv")
     validation = [(float(r["step"]), float(r["validation_value"])) for r in rows if r.get("validation_value")]
     metric = next((r["validation_metric"] for r in rows if r.get("validation_metric")), "")
@@ -105,7 +110,7 @@ def _run(folder: Path) -> dict[str, Any]:
 
 
 def _predictions(folder: Path) -> dict[str, Any]:
-    about = json.loads((folder / "predictions.json").read_text())
+    about = read_json(folder / "predictions.json", needs=("pipeline", "operating_point"))
     _, rows = read_csv(folder / "cases.csv")
     troubled = [row for row in rows if row["status"] != "ok"]
     ranked = sorted((row for row in rows if row["status"] == "ok"), key=lambda row: -float(row["score"] or 0))

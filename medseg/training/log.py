@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from medseg.errors import CheckpointError
 from medseg.files import output_errors, read_csv, write_csv
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ class TrainingLog:
         rows: list[dict[str, str]] = []
         if first_step and path.is_file():
             _, rows = _read_whole_rows(path)
-        kept = [row for row in rows if int(row["step"]) <= first_step]
+        try:
+            kept = [row for row in rows if int(row["step"]) <= first_step]
+        except ValueError as error:
+            raise CheckpointError(f"{path}: damaged, a step is not a number ({error}); restore or delete it") from error
         write_csv(path, LOG_COLUMNS, kept)
         self._path = path
         self._stream: TextIO = path.open("a", newline="", encoding="utf-8")
@@ -75,4 +79,4 @@ def _read_whole_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     text = path.read_text(encoding="utf-8")
     if not text.endswith("\n"):
         path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
-    return read_csv(path)
+    return read_csv(path, needs=("step",))

@@ -1,6 +1,5 @@
 """From a pipeline and a data set to a run."""
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 import yaml
 
 from medseg.config import Pipeline, apply_overrides, load_pipeline, pipeline_from_dict
+from medseg.data.annotations import check_annotations
 from medseg.data.cache import CacheOptions
 from medseg.data.manifest import Case, Manifest, load_manifest
 from medseg.data.samples import TrainingSamples
@@ -19,8 +19,8 @@ from medseg.data.store import CaseStore, is_stack
 from medseg.detectors.factory import build_detector
 from medseg.detectors.settings import ClassificationSettings
 from medseg.drawing.filters import FIRST_LAYER, draw_filters
-from medseg.errors import CheckpointError, ManifestError, MedsegError, OutputError
-from medseg.files import atomic_path, exclusive, write_json, write_text
+from medseg.errors import CheckpointError, ManifestError, MedsegError, OutputError, naming_case
+from medseg.files import atomic_path, exclusive, read_json, write_json, write_text
 from medseg.imaging import read
 from medseg.inference.model import WEIGHTS, Model, network_for, resolve_device
 from medseg.planning.plan import Plan, make_plan, read_plan
@@ -127,6 +127,7 @@ def prepare_training(
     pipeline: Pipeline, manifest: Manifest, splits: dict[str, str], *, workers: int
 ) -> tuple[dict[str, CaseStore], Plan, dict[str, str]]:
     """Fill the cache for the training and validation cases and plan; the test part stays closed."""
+    check_annotations(manifest.cases)
     parts: dict[str, list[Case]] = {"train": [], "val": []}
     for case in manifest.cases:
         part = splits.get(case.case_id)
@@ -150,7 +151,9 @@ def prepare_training(
         stores[part], failed = CaseStore.build(cases, options, folder, workers=workers)
         failures |= failed
     for name, failure in failures.items():
-        logger.warning("left out: %s", failure if name in failure else f"case {name}: {failure}")
+        logger.warning("left out: %s", naming_case(failure, name))
+    if failures and not stores["train"].cases:
+        raise ManifestError(f"no training case can be used; the first reason: {next(iter(failures.values()))}")
     shapes, positives = _facts(stores["train"])
     plan = make_plan(pipeline, shapes, positives, spacing_mm=spacing, spacing_reason=reason)
     return stores, plan, failures
@@ -228,7 +231,7 @@ def _pipeline_of(pipeline: Pipeline | str | Path, run: Path, overrides: Sequence
                 "resume with the same pipeline and overrides, or start a new run folder"
             )
         return saved
-    if (run / "pipeline.yaml").exists() or (run / LAST).exists():
+    if (run / WEIGHTS).exists() or (run / LAST).exists():  # a run without a checkpoint has nothing to lose
         raise OutputError(f"{run}: already holds a run; go on with --resume, or choose another folder")
     return _loaded(pipeline, overrides)
 
@@ -251,7 +254,7 @@ def _differences(saved: Pipeline, given: Pipeline) -> str:
 
 def _splits(manifest: Manifest, pipeline: Pipeline, run: Path, fold: int | None, *, resume: bool) -> dict[str, str]:
     if resume:
-        saved: dict[str, str] = json.loads((run / "splits.json").read_text())["cases"]
+        saved: dict[str, str] = read_json(run / "splits.json", needs=("cases",), error=CheckpointError)["cases"]
         unknown = sorted(set(saved) - {case.case_id for case in manifest.cases})
         if unknown:
             raise ManifestError(f"{manifest.path}: case {unknown[0]} of the run is not in the data set any more")

@@ -30,7 +30,7 @@ def write(folder, text):
         ("case_id,patient_id,image,label\na,p,a.png,yes\n", "label 'yes'"),
         ("case_id,patient_id,image,split\na,p,a.png,train\nb,p,a.png,test\n", "a patient must be in one part"),
         ("case_id,patient_id,image,split\na,p,a.png,valid\n", "split 'valid'"),
-        ("case_id,patient_id,image\n../x,p,a.png\n", "names files"),
+        ("case_id,patient_id,image\n../x,p,a.png\n", "name a file"),
     ],
 )
 def test_wrong_manifests_are_one_line(folder, text, says):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from medseg.detectors.heatmap import HeatmapDetector
+from medseg.detectors.heatmap import EXTENT_PRIOR, HeatmapDetector
 from medseg.detectors.segmentation import SegmentationDetector
 from medseg.detectors.settings import HeatmapSettings, SegmentationSettings
 
@@ -44,7 +44,8 @@ def test_heatmap_of_a_perfect_network_decodes_to_the_lesions():
 def test_heatmap_loss_prefers_the_truth_and_is_finite_without_lesions():
     detector = HeatmapDetector(HeatmapSettings(), ("a",))
     target = torch.from_numpy(detector.encode(two_boxes(), np.array([0, 0, 0]), -1))[None]
-    good = torch.cat([torch.where(target[:, :1] == 1, 12.0, -4.0), target[:, 1:3]], dim=1)
+    extents = target[:, 1:3] - float(np.log(EXTENT_PRIOR))
+    good = torch.cat([torch.where(target[:, :1] == 1, 12.0, -4.0), extents], dim=1)
     assert detector.loss(good, target) < 0.1 * detector.loss(torch.zeros_like(good), target)
     empty = torch.from_numpy(detector.encode(np.zeros((20, 30), np.int16), np.array([0]), -1))[None]
     assert torch.isfinite(detector.loss(torch.zeros_like(good), empty))

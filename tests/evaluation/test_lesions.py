@@ -209,3 +209,20 @@ def test_dice_and_voxel_average_precision_against_scikit_learn():
     assert ap[0] == pytest.approx(average_precision_score(truth.ravel(), probability.ravel()), abs=2e-3)
     assert auc[0] == pytest.approx(roc_auc_score(truth.ravel(), probability.ravel()), abs=1e-3)
     assert dice_score(np.array([1, 1, 0, 0]), np.array([0, 1, 1, 0])) == 0.5
+
+
+def test_accuracy_is_over_labelled_cases_and_nothing_to_find_has_no_precision():
+    cases = {"case_id": list("abc"), "label": [1, 0, ""], "predicted_label": [1, 0, 1], "score": [0.9, 0.1, 0.7]}
+    assert evaluate_tables(cases)["case_level"]["accuracy"]["value"] == 1.0
+    empty = {"case_id": [], "x": [], "y": [], "z": []}
+    result = evaluate_tables({"case_id": ["a", "b"]}, {**empty, "score": []}, {**empty, "diameter_mm": []})
+    assert result["lesion_level"]["average_precision"]["value"] is None
+
+
+def test_a_score_that_is_no_number_and_a_lesion_that_nothing_can_hit_are_refused():
+    with pytest.raises(TableError, match="score of case a is not a number"):
+        evaluate_tables({"case_id": ["a", "b"], "label": [1, 0], "score": ["nan", "0.5"]})
+    marks = {"case_id": ["a"], "x": [0], "y": [0], "z": [0], "score": [1]}
+    lesions = {"case_id": ["a"], "x": [0], "y": [0], "z": [0], "diameter_mm": [0]}
+    with pytest.raises(TableError, match="a lesion of case a has no diameter above 0"):
+        evaluate_tables({"case_id": ["a", "b"]}, marks, lesions)

@@ -4,8 +4,11 @@ import csv
 import json
 import stat
 
+import numpy as np
 import pytest
+import torch
 from dicom_series import write_series
+from PIL import Image
 
 from medseg.inference.batch import predict_batch
 from medseg.inference.model import load_model
@@ -57,3 +60,37 @@ def test_another_modality_is_out_of_scope_and_no_failure(trained, tmp_path):
     assert (row["status"], row["score"], row["n_findings"]) == ("out_of_scope", "", "")
     assert row["error"] == "modality CT, the model is for MR"
     assert rows(tmp_path / "out" / "findings.csv") == []
+
+
+def picture(path, seed):
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(1, 200, (48, 48), dtype=np.uint8)).save(path)
+
+
+def test_resume_predicts_again_what_is_another_image_by_now(trained, tmp_path):
+    model = load_model(trained)
+    picture(tmp_path / "a" / "x.png", 1)
+    picture(tmp_path / "b" / "x.png", 2)
+    predict_batch(model, tmp_path / "a", tmp_path / "out", save=())
+    predict_batch(model, tmp_path / "b", tmp_path / "out", save=(), resume=True)
+    predict_batch(model, tmp_path / "b", tmp_path / "fresh", save=())
+    again, fresh = rows(tmp_path / "out" / "cases.csv"), rows(tmp_path / "fresh" / "cases.csv")
+    assert [row["score"] for row in again] == [row["score"] for row in fresh]
+    assert again[0]["training_case"] == "", "of a bare file it is not known"
+
+
+def test_an_output_inside_the_source_is_no_input(trained, tmp_path):
+    picture(tmp_path / "in" / "x.png", 1)
+    for _ in range(2):
+        result = predict_batch(load_model(trained), tmp_path / "in", tmp_path / "in" / "out", resume=True)
+        assert (result.n_cases, result.failures) == (1, {})
+
+
+def test_an_output_that_is_not_finite_fails_the_case(trained, tmp_path):
+    model = load_model(trained)
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter.fill_(float("nan"))
+    picture(tmp_path / "in" / "x.png", 1)
+    result = predict_batch(model, tmp_path / "in", tmp_path / "out")
+    assert "not finite" in result.failures["x"]

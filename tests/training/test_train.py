@@ -200,3 +200,18 @@ def test_interrupt_saves_a_checkpoint(blobs, tmp_path):
     assert "go on with --resume" in text.decode()
     assert (run / "checkpoints" / "last.pt").is_file()
     assert start(blobs, run, "training.checkpoint_seconds=1000", "--resume").wait() == 0
+
+
+def test_a_training_that_was_killed_before_its_first_checkpoint_starts_anew(blobs, tmp_path):
+    options = (*OVERRIDES, "training.max_steps=3")
+    whole = train("brain_infarct", blobs, tmp_path / "whole", overrides=options)
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("pipeline.yaml", "plan.json", "splits.json", "log.csv"):
+        (run / name).write_bytes((whole / name).read_bytes())
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        train("brain_infarct", blobs, run, overrides=options, resume=True)
+    train("brain_infarct", blobs, run, overrides=options)
+    assert curve(run) == curve(whole)
+    with pytest.raises(MedsegError, match="already holds a run"):
+        train("brain_infarct", blobs, run, overrides=options)

@@ -13,7 +13,7 @@ from medseg.data.sample.lidc import nodule_shapes
 from medseg.data.sample.nodules import insert_nodules
 from medseg.data.sample.projection import Exposure, Pose, attenuation, expose, project, project_point, window_around
 from medseg.errors import OutputError
-from medseg.files import atomic_path, read_csv, write_csv, write_json
+from medseg.files import atomic_path, read_csv, read_json, write_csv, write_json
 from medseg.progress import track
 from medseg.seeds import child_seed
 
@@ -38,7 +38,7 @@ def make_radiographs(output: str | Path, *, n_exams: int = 160, size: int = 256,
     chest = load_chest()
     about = {"notice": chest.notice, "citation": CITATION if chest.real else "", "seed": seed, "size": size}
     known = output / "about.json"
-    if known.is_file() and _read(known) != about:
+    if known.is_file() and read_json(known) != about:
         raise OutputError(f"{output}: holds sample data made with other settings; choose another folder")
     write_json(known, about)
     shapes = nodule_shapes()
@@ -59,13 +59,6 @@ def make_radiographs(output: str | Path, *, n_exams: int = 160, size: int = 256,
 
 
 KINDS = (("images", ".png"), ("masks", ".png"), ("points", ".csv"))
-
-
-def _read(path: Path) -> dict[str, object]:
-    import json
-
-    content: dict[str, object] = json.loads(path.read_text())
-    return content
 
 
 def _make_exam(

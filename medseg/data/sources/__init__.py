@@ -6,7 +6,6 @@ from medseg.data.manifest import Case, load_manifest
 from medseg.data.pseudonyms import Pseudonyms
 from medseg.data.sources.folders import from_image_folder, from_training_folders
 from medseg.data.sources.stacks import from_npz
-from medseg.errors import ManifestError
 
 __all__ = ["find_cases"]
 
@@ -17,10 +16,8 @@ def find_cases(source: Path, output: Path, pseudonyms: Pseudonyms) -> list[Case]
     Raises
     ------
     ManifestError
-        When nothing is there.
+        When nothing is there, or it is not what its layout promises.
     """
-    if not source.exists():
-        raise ManifestError(f"{source}: no such file or folder")
     if source.suffix == ".npz":
         return from_npz(source, output)
     if source.is_file() or (source / "dataset.csv").is_file():

@@ -7,7 +7,7 @@ from pathlib import Path
 from medseg.data.manifest import Case
 from medseg.data.pseudonyms import Pseudonyms
 from medseg.errors import ManifestError
-from medseg.files import read_csv, write_csv
+from medseg.files import read_csv, safe_name, write_csv
 from medseg.imaging import find_inputs
 from medseg.imaging.find import ImageSource
 
@@ -37,7 +37,7 @@ def from_training_folders(source: Path) -> list[Case]:
         raise ManifestError(f"{source / 'imagesTr'}: holds no image")
     return [
         Case(
-            case_id=name, patient_id=name, images=tuple(str(files[c].resolve()) for c in sorted(files)),
+            case_id=safe_name(name), patient_id=name, images=tuple(str(files[c].resolve()) for c in sorted(files)),
             mask=labels[name].resolve() if name in labels else None,
         )
         for name, files in channels.items()
@@ -49,14 +49,14 @@ def from_image_folder(source: Path, output: Path, pseudonyms: Pseudonyms) -> lis
 
     Its points are written, in our columns, to ``points.csv`` in `output`; the source is left as it is.
     """
-    found = find_inputs(source, name_series=pseudonyms.of_series)
+    found = find_inputs(source, name_series=pseudonyms.of_series, exclude=output)
     if not found:
         raise ManifestError(f"{source}: no image found; expected PNG, JPEG, NIfTI, NRRD, MHA or DICOM files")
     table = source / "annotations.csv"
     points = _luna_points(table, output / "points.csv", found) if table.is_file() else None
     return [
         Case(
-            case_id=item.case_id.replace("#", "_"), patient_id=item.patient_id or item.case_id,
+            case_id=item.case_id, patient_id=item.patient_id or item.case_id,
             images=(_name(item),), points=points, modality=item.modality,
         )
         for item in found
@@ -71,11 +71,7 @@ def _name(item: ImageSource) -> str:
 
 def _luna_points(table: Path, target: Path, found: list[ImageSource]) -> Path:
     """Check an ``annotations.csv`` (seriesuid, coordX, coordY, coordZ, diameter_mm) and put it into our columns."""
-    columns, rows = read_csv(table)
-    needed = ("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm")
-    missing = [name for name in needed if name not in columns]
-    if missing:
-        raise ManifestError(f"{table}: the column {missing[0]} is missing; expected {', '.join(needed)}")
+    _, rows = read_csv(table, needs=("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"))
     names = {item.series_uid: item.case_id for item in found if item.series_uid}
     renamed = (
         {

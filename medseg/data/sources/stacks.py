@@ -1,6 +1,7 @@
 """``.npz`` archives of many small images with labels, as MNIST comes."""
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -37,11 +38,13 @@ def from_npz(source: Path, output: Path) -> list[Case]:
             if layout is None:
                 raise ManifestError(f"{source}: holds {', '.join(archive.files)}; expected x_train, y_train, ... ")
             parts = {part: (archive[x], archive[y].reshape(-1)) for part, (x, y) in layout.items()}
-    except (OSError, ValueError) as error:
-        raise ManifestError(f"{source}: damaged or not an .npz archive ({error})") from error
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise ManifestError(f"{source}: damaged or not an .npz archive ({type(error).__name__})") from error
+    for part, (images, labels) in parts.items():
+        _check_part(source, part, images, labels)
+    if len({images.shape[1:] for images, _ in parts.values()}) > 1:
+        raise ManifestError(f"{source}: the parts hold images of different sizes")
     stack = np.concatenate([images for images, _ in parts.values()])
-    if stack.ndim != 3:
-        raise ManifestError(f"{source}: images of shape {stack.shape[1:]}; grey images (y, x) were expected")
     target = output / "images.npy"
     with atomic_path(target) as temporary, temporary.open("wb") as stream:
         np.save(stream, stack)
@@ -56,3 +59,12 @@ def from_npz(source: Path, output: Path) -> list[Case]:
             cases.append(Case(case_id=case_id, patient_id=case_id, images=images, label=int(label), split=name))
             number += 1
     return cases
+
+
+def _check_part(source: Path, part: str, images: np.ndarray, labels: np.ndarray) -> None:
+    if images.ndim != 3:
+        raise ManifestError(f"{source}: {part} images of shape {images.shape}; expected (n, y, x), grey")
+    if labels.shape != (len(images),):
+        raise ManifestError(f"{source}: {len(images)} {part} images and {labels.size} labels; one each was expected")
+    if labels.dtype.kind not in "iu" or (labels < 0).any():
+        raise ManifestError(f"{source}: a {part} label is not a whole number from 0")
