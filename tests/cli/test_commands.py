@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -207,3 +208,24 @@ def test_full_disk_is_one_line(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(os, "replace", full)
     assert medseg("predict", "-m", trained, "-i", images, "-o", tmp_path / "out") == 2
     assert "the disk is full" in capsys.readouterr().err
+
+
+def test_interrupting_a_prediction_is_one_line_and_resume_goes_on(trained, tmp_path):
+    images, output = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(200):
+        Image.fromarray(random.integers(1, 200, (48, 48), dtype=np.uint8)).save(images / f"{number}.png")
+    command = [sys.executable, "-c", "from medseg.cli import main; main()", "predict", "-m", trained, "-i", images]
+    process = subprocess.Popen([*map(str, command), "-o", str(output)], stderr=subprocess.PIPE, text=True)
+    while not list(output.glob("cases/*/case.json")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+    assert process.returncode == 2
+    assert error.splitlines()[-1] == "medseg: interrupted; what was finished is kept"
+    done = len(list(output.glob("cases/*/case.json")))
+    assert 0 < done < 200
+    assert medseg("predict", "-m", trained, "-i", images, "-o", output, "--resume") == 0
+    assert len(rows(output / "cases.csv")) == 200
