@@ -215,3 +215,18 @@ def test_a_training_that_was_killed_before_its_first_checkpoint_starts_anew(blob
     assert curve(run) == curve(whole)
     with pytest.raises(MedsegError, match="already holds a run"):
         train("brain_infarct", blobs, run, overrides=options)
+
+
+def test_without_a_compiler_the_network_runs_as_it_is(blobs, tmp_path, monkeypatch):
+    def no_compiler(*_):
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    options = [option for option in OVERRIDES if "deterministic" not in option]
+    run = train(
+        "brain_infarct", blobs, tmp_path / "run", overrides=[*options, "training.compile=on", "training.max_steps=2"]
+    )
+    plan = json.loads((run / "plan.json").read_text())
+    assert plan["compiled"] is False
+    assert plan["reasons"]["compiled"] == "failed (RuntimeError), so the network runs as it is"
+    assert len(curve(run)) == 2
