@@ -208,12 +208,13 @@ def _outline(picture: Image.Image, layer: np.ndarray, colour: str) -> None:
 
 def _annotate(picture: Image.Image, volume: Volume, z: int, to_picture: np.ndarray) -> None:
     """Orientation letters and slice number of volumes; a scale bar where the spacing is known."""
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
+    draw = ImageDraw.Draw(picture)
+    style = {"font": ImageFont.load_default(12), "stroke_width": 1, "stroke_fill": "black"}  # legible on any grey
     if not volume.is_projection:
         left, top = _letters(volume.grid)
-        draw.text((3, picture.height // 2), left, fill="#bdbdbd", font=font)
-        draw.text((picture.width // 2, 2), top, fill="#bdbdbd", font=font)
-        draw.text((3, 2), f"slice {z + 1}/{volume.grid.shape[0]}", fill="#bdbdbd", font=font)
+        draw.text((3, picture.height // 2), left, fill="#bdbdbd", **style)
+        draw.text((picture.width // 2, 2), top, fill="#bdbdbd", **style)
+        draw.text((3, 2), f"slice {z + 1}/{volume.grid.shape[0]}", fill="#bdbdbd", **style)
     spacing_x = volume.grid.spacing[2] if not volume.is_projection else (volume.pixel_spacing_mm or (0, 0))[1]
     if spacing_x <= 0:
         return
@@ -222,7 +223,7 @@ def _annotate(picture: Image.Image, volume: Volume, z: int, to_picture: np.ndarr
         if pixels < picture.width / 3:
             y = picture.height - 8
             draw.line((8, y, 8 + pixels, y), fill="#e0e0e0", width=2)
-            draw.text((8, y - 16), f"{length} mm", fill="#e0e0e0", font=font)
+            draw.text((8, y - 16), f"{length} mm", fill="#e0e0e0", **style)
             return
 
 
