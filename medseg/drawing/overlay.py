@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -209,7 +210,11 @@ def _outline(picture: Image.Image, layer: np.ndarray, colour: str) -> None:
 def _annotate(picture: Image.Image, volume: Volume, z: int, to_picture: np.ndarray) -> None:
     """Orientation letters and slice number of volumes; a scale bar where the spacing is known."""
     draw = ImageDraw.Draw(picture)
-    style = {"font": ImageFont.load_default(12), "stroke_width": 1, "stroke_fill": "black"}  # legible on any grey
+    style: dict[str, Any] = {
+        "font": ImageFont.load_default(12),
+        "stroke_width": 1,
+        "stroke_fill": "black",
+    }  # legible on any grey
     if not volume.is_projection:
         left, top = _letters(volume.grid)
         draw.text((3, picture.height // 2), left, fill="#bdbdbd", **style)
