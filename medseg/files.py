@@ -49,6 +49,7 @@ def output_errors(path: str | Path) -> Iterator[None]:
 
 
 LOCK = ".lock"
+_held: set[Path] = set()  # by this process, whose own locks the system does not hold against it
 
 
 @contextmanager
@@ -61,17 +62,26 @@ def exclusive(folder: str | Path) -> Iterator[None]:
         When another process has it, or the folder cannot be written.
     """
     folder = Path(folder)
+    busy = OutputError(f"{folder}: another process is writing here; wait for it, or choose another")
+    place = folder.resolve()
+    if place in _held:  # before the file is opened again: closing it would end the lock
+        raise busy
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         stream = (folder / LOCK).open("w")
     with stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(f"{folder}: another process is writing here; wait for it, or choose another") from None
+            # unlike flock, not shared with forked workers, which may outlive a process that is killed
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise busy from None
         except OSError:
             pass  # a file system without locks
-        yield
+        _held.add(place)
+        try:
+            yield
+        finally:
+            _held.discard(place)
 
 
 @contextmanager
