@@ -5,8 +5,8 @@
 Three loops take turns, so that what else the machine does falls on all: (a) bare: forward, loss, backward, clip, step,
 on batches held in memory; (b) medseg's loop on the same batches, also held in memory; (c) medseg's loop with its own
 sampling and augmentation in a worker process, which on a machine of two cores takes its share of them. Prints seconds a
-step (median over all rounds), b / a, c / a, and the share of time that (c) waits for data. Without a data set, synthetic
-images of 192 x 160 are used. Precision and memory format are the measured ones.
+step (median over all rounds), b / a, c / a, and the share of time that (c) waits for data. Without a data set,
+synthetic images of 192 x 160 are used. Precision and memory format are the measured ones.
 """
 
 import argparse
