@@ -48,7 +48,7 @@ def run_demo(output: str | Path, *, minutes: float = 2.0, n_exams: int = 120) ->
     predictions, evaluation = output / "predictions", output / "evaluation"
     predict_batch(load_model(run), data, predictions, subset="test", resume=True, show_reference=True)
     result, _ = evaluate_predictions(predictions, data, evaluation)
-    logger.info("simulated exams, not patients; test part:")
+    logger.info("test part:")
     for line in summary_lines(result):
         logger.info("%s", line)
     return [evaluation, run, predictions, data]

@@ -108,6 +108,9 @@ def evaluate_predictions(
     result["counts"] |= {"n_unlabelled": unlabelled, "n_unreadable_reference": len(failures), "n_training": training}
     if training:
         result["warning"] = f"{training} case(s) were in the training part: these figures do not estimate performance"
+    notice = manifest.path.parent / "about.json"  # simulated data says here what it is
+    if notice.is_file():
+        result["notice"] = read_json(notice, needs=("notice",))["notice"]
     result["pipeline"], result["operating_point"] = about["pipeline"], about["operating_point"]
     _write(tables, result, output)
     return result, failures

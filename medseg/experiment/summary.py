@@ -53,6 +53,8 @@ def summary_lines(result: dict[str, Any]) -> Iterator[str]:
     used = result.get("case_level", {}).get("n_cases_used")
     if used is not None:
         yield f"AUC over {used} cases: the others have no label or no score"
+    if "notice" in result:
+        yield f"NOTE: {result['notice']}"
     if "warning" in result:
         yield f"WARNING: {result['warning']}"
     for name, text in summary_rows(result):

@@ -95,6 +95,8 @@ def predict_batch(
         "detector": model.pipeline.detector.kind,
         "classes": list(model.pipeline.classes),
         "calibration": model.calibration,
+        "colours": {"found": model.pipeline.drawing.found_colour, "reference": model.pipeline.drawing.reference_colour},
+        "reference_drawn": show_reference,
     }
     with exclusive(output):
         folder = PredictionFolder(Path(output), about, resume=resume)

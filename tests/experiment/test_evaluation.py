@@ -68,3 +68,12 @@ def test_an_unfinished_or_damaged_folder_is_refused(trained, data, tmp_path):
         stamp.write_text(text)
         with pytest.raises(OutputError, match=says):
             evaluate_predictions(tmp_path / "p", data, tmp_path / "e")
+
+
+def test_simulated_data_says_so_in_every_evaluation(trained, data, tmp_path):
+    from medseg.experiment.summary import summary_lines
+
+    (data / "about.json").write_text(json.dumps({"notice": "Simulated data.", "citation": ""}))
+    predict_batch(load_model(trained), data, tmp_path / "p", subset="test", save=())
+    figures, _ = evaluate_predictions(tmp_path / "p", data, tmp_path / "e")
+    assert "NOTE: Simulated data." in list(summary_lines(figures))
