@@ -8,9 +8,8 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from medseg.errors import AnnotationError, MedsegError, OutputError, naming_case
 from medseg.files import content_hash, output_errors, read_json, write_json
 from medseg.imaging import read
 from medseg.imaging.read import split_member
+from medseg.processes import worker_pool
 from medseg.progress import Progress
 from medseg.volume import Grid
 
@@ -203,19 +203,13 @@ def _build(cases: list[Case], options: CacheOptions, folder: Path, workers: int)
     if workers < 2 or len(cases) < 8:
         yield from (_build_one(case, options, folder) for case in cases)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("fork"), initializer=_one_thread)
+    pool = worker_pool(workers)
     try:
         futures = [pool.submit(_build_one, case, options, folder) for case in cases]
         for future in as_completed(futures):
             yield future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _one_thread() -> None:
-    import SimpleITK as sitk
-
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
 
 
 def _build_one(case: Case, options: CacheOptions, folder: Path) -> tuple[str, str, str]:

@@ -2,9 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 from medseg.data.annotations import check_annotations
@@ -16,6 +14,7 @@ from medseg.data.sources import find_cases
 from medseg.data.store import is_stack
 from medseg.errors import ManifestError, MedsegError, OutputError
 from medseg.files import exclusive, read_json, write_csv, write_json
+from medseg.processes import worker_pool
 from medseg.progress import track
 
 __all__ = ["PrepareResult", "prepare"]
@@ -103,7 +102,7 @@ def _results(cases: list[Case], workers: int) -> Iterator[tuple[CaseFacts | None
     if workers < 2 or len(cases) < 8:
         yield from map(_one, cases)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
+    with worker_pool(workers) as pool:
         yield from pool.map(_one, cases, chunksize=4)
 
 

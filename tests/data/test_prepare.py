@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from dicom_series import write_series
@@ -89,8 +90,14 @@ def test_killed_while_the_cache_is_built_and_run_again(blobs, tmp_path):
             time.sleep(0.005)
         time.sleep(pause)
         if process.poll() is None:
+            workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             process.send_signal(signal.SIGKILL)
             killed += 1
+            process.wait()
+            ends = time.monotonic() + 10
+            while any(Path(f"/proc/{worker}").exists() for worker in workers):
+                assert time.monotonic() < ends, "a worker outlives its parent"
+                time.sleep(0.05)
         process.wait()
     assert killed > 0
     build = [*command, "-o", str(tmp_path / "data")]
