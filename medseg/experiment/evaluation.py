@@ -105,6 +105,10 @@ def evaluate_predictions(
         raise ManifestError(f"{folder}: no case can be evaluated: {reason}")
     result = _evaluate(tables, about, settings, rule)
     training = sum(row.get("training_case") == "1" for row in rows)
+    unknown = sum(row.get("training_case", "") == "" for row in rows)
+    result["counts"]["n_training_unknown"] = unknown
+    if unknown:
+        logger.warning("%d of %d case(s): it is not known whether the model was trained on them", unknown, len(rows))
     result["counts"] |= {"n_unlabelled": unlabelled, "n_unreadable_reference": len(failures), "n_training": training}
     if training:
         result["warning"] = f"{training} case(s) were in the training part: these figures do not estimate performance"

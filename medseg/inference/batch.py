@@ -216,9 +216,8 @@ def _predict_one(
         record.status, record.error = "failed", without_paths(reason, item.images)
         logger.error("case %s failed: %s", item.case_id, record.error)
         return record
-    if _out_of_scope(model, volume):
-        allowed = " or ".join(model.pipeline.input.modality)
-        record.status, record.error = "out_of_scope", f"modality {volume.modality}, the model is for {allowed}"
+    if outside := model.out_of_scope(volume):
+        record.status, record.error = "out_of_scope", outside
         logger.warning("case %s is out of scope: %s", item.case_id, record.error)
         return record
     try:
@@ -238,12 +237,6 @@ def _predict_one(
     record.pixel_spacing_mm = volume.pixel_spacing_mm
     record.seconds = round(time.monotonic() - began, 3)
     return record
-
-
-def _out_of_scope(model: Model, volume: Volume) -> bool:
-    """Whether the file itself says that it is of a modality that the model is not for."""
-    domain = model.pipeline.input.modality
-    return bool(domain and volume.modality and volume.modality not in domain)
 
 
 def _save_images(

@@ -100,14 +100,23 @@ class Model:
             patch_size=self.plan.patch_size, settings=self.pipeline.inference, autocast=autocast,
         )  # fmt: skip
 
+    def out_of_scope(self, volume: Volume) -> str:
+        """Why an image is not one that the model is for, as far as the file says what it is; empty if it may be."""
+        domain = self.pipeline.input.modality
+        if not domain or not volume.modality or volume.modality in domain:
+            return ""
+        return f"modality {volume.modality}, the model is for {' or '.join(domain)}"
+
     def predict(self, volume: Volume) -> Prediction:
         """Find lesions in one image.
 
         Raises
         ------
         MedsegError
-            When the image does not fit the pipeline (channels, geometry, content).
+            When the image does not fit the pipeline (modality, channels, geometry, content).
         """
+        if outside := self.out_of_scope(volume):
+            raise ImageError(f"out of scope: {outside}")
         prepared = prepare_image(volume, self.pipeline.input, spacing=self.plan.spacing_mm)
         return self.predict_prepared(prepared)
 

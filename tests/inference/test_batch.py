@@ -10,6 +10,8 @@ import torch
 from dicom_series import write_series
 from PIL import Image
 
+from medseg.errors import ImageError
+from medseg.imaging import read
 from medseg.inference.batch import predict_batch
 from medseg.inference.model import load_model
 
@@ -54,6 +56,8 @@ def test_names_stay_inside_and_pseudonyms_last_over_a_resumption(model_for_any_m
 
 def test_another_modality_is_out_of_scope_and_no_failure(trained, tmp_path):
     write_series(tmp_path / "in", patient_id="1")
+    with pytest.raises(ImageError, match="out of scope: modality CT, the model is for MR"):
+        load_model(trained).predict(read(tmp_path / "in"))
     result = predict_batch(load_model(trained), tmp_path / "in", tmp_path / "out")
     assert (result.n_cases, result.failures) == (1, {})
     (row,) = rows(tmp_path / "out" / "cases.csv")
