@@ -50,6 +50,8 @@ def summary_lines(result: dict[str, Any]) -> Iterator[str]:
     """Lines for a terminal."""
     counts = result["counts"]
     yield f"{counts['n_cases']} cases of {counts['n_patients']} patients, {counts['n_positive']} positive"
+    if counts.get("n_unlabelled"):
+        yield f"{counts['n_unlabelled']} unlabelled or ignored case(s) left out"
     used = result.get("case_level", {}).get("n_cases_used")
     if used is not None:
         yield f"AUC over {used} cases: the others have no label or no score"

@@ -107,7 +107,7 @@ def _train(
     if not resume:
         plan = _choose(network, detector, samples, plan, pipeline)
         seed_everything(pipeline.training.seed)  # whatever the measurements have drawn
-        _open_run(run, pipeline, plan, splits, manifest, left_out)
+        _open_run(run, pipeline, plan, splits, manifest, left_out, trained_on=stores["train"].cases)
 
     # while training, without mirror images: a multiple faster, and the ranking of checkpoints hardly changes
     quick = pipeline.inference.model_copy(update={"flip_axes": ()})
@@ -133,6 +133,9 @@ def prepare_training(
         part = splits.get(case.case_id)
         if part in parts and case.is_labelled and not case.ignore:
             parts[part].append(case)
+    unused = sum(not case.is_labelled for case in manifest.cases if splits.get(case.case_id) in parts)
+    if unused:
+        logger.warning("%d case(s) for training and validation are unlabelled and not used", unused)
     if isinstance(pipeline.detector, ClassificationSettings):
         _check_labels(parts, len(pipeline.classes))
     spacing, reason = _spacing(pipeline, parts["train"])
@@ -155,6 +158,8 @@ def prepare_training(
     if failures and not stores["train"].cases:
         raise ManifestError(f"no training case can be used; the first reason: {next(iter(failures.values()))}")
     shapes, positives = _facts(stores["train"])
+    if positives and all(positives) and not isinstance(pipeline.detector, ClassificationSettings):
+        logger.warning("no training case is without a lesion: false alarms on normal images cannot be learned away")
     plan = make_plan(pipeline, shapes, positives, spacing_mm=spacing, spacing_reason=reason)
     return stores, plan, failures
 
@@ -269,14 +274,16 @@ def _open_run(
     splits: dict[str, str],
     manifest: Manifest,
     left_out: dict[str, str],
+    *,
+    trained_on: list[Case],
 ) -> None:
-    patients = {case.case_id: case.patient_id for case in manifest.cases}
     write_json(
         run / "splits.json",
         {
             "schema_version": 1,
             "cases": splits,
-            "training_patients": sorted({patients[name] for name, part in splits.items() if part == "train"}),
+            "training_patients": sorted({case.patient_id for case in trained_on}),
+            "unlabelled": [case.case_id for case in manifest.cases if not case.is_labelled],
             "left_out": left_out,
         },
     )

@@ -140,8 +140,9 @@ def _froc_area(rows: list[_Case]) -> float:
 def calibrate(model: Model, validation: Validation) -> dict[str, float]:
     """Choose the operating point and the mask threshold on validation.
 
-    The operating point is the lowest score at which false positives stay within
-    ``inference.operating_point_fp`` a case; for classification 0.5.
+    The operating point has the highest sensitivity that keeps false positives within
+    ``inference.operating_point_fp`` a case, and of the scores that have it the one in the middle between the lowest
+    lesion found and the next false positive below it; for classification 0.5.
     """
     rows = validation.rows
     chosen: dict[str, float] = {}
@@ -158,8 +159,21 @@ def calibrate(model: Model, validation: Validation) -> dict[str, float]:
         reverse=True,
     )
     allowed = int(model.pipeline.inference.operating_point_fp * len(rows))
-    if allowed < len(false):
-        chosen["operating_point"] = float(np.nextafter(false[allowed], 2))
-    else:
-        chosen["operating_point"] = float(model.pipeline.inference.min_score)
+    floor = model.pipeline.inference.min_score
+    lowest = float(np.nextafter(false[allowed], 2)) if allowed < len(false) else floor
+    found = [score for score in _lesion_scores(rows) if score >= lowest]
+    if not found:
+        chosen["operating_point"] = lowest
+        return chosen
+    below = max((score for score in false if score < min(found)), default=floor)
+    chosen["operating_point"] = max(lowest, (min(found) + below) / 2)
     return chosen
+
+
+def _lesion_scores(rows: list[_Case]) -> list[float]:
+    """Score of the best candidate on each lesion that has one."""
+    best: dict[tuple[int, int], float] = {}
+    for number, row in enumerate(rows):
+        for mark, lesion in row.hits:
+            best[number, lesion] = max(best.get((number, lesion), 0.0), row.findings[mark].score)
+    return list(best.values())

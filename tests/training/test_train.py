@@ -230,3 +230,41 @@ def test_without_a_compiler_the_network_runs_as_it_is(blobs, tmp_path, monkeypat
     assert plan["compiled"] is False
     assert plan["reasons"]["compiled"] == "failed (RuntimeError), so the network runs as it is"
     assert len(curve(run)) == 2
+
+
+@pytest.mark.parametrize(
+    ("hits", "false", "allowed", "expected"),
+    [
+        ([0.9, 0.8], [0.2, 0.1], 1, 0.5),  # both lesions are found far above the best false positive: 0.8 and 0.2
+        ([0.9, 0.4], [0.6, 0.2], 1, 0.3),  # one false positive is worth the second lesion: between 0.4 and 0.2
+        ([0.9, 0.4], [0.6, 0.2], 0, 0.75),  # none is allowed: between 0.9 and 0.6
+    ],
+)
+def test_the_operating_point_spends_no_false_positive_in_vain(trained, hits, false, allowed, expected):
+    from medseg.lesion import Finding
+    from medseg.training.validation import Validation, _Case, calibrate
+
+    scores = sorted(hits + false, reverse=True)
+    findings = [Finding(0, 0, 0, "px", 1, 1, score, "", (0,) * 6) for score in scores]
+    pairs = [(scores.index(score), number) for number, score in enumerate(hits)]
+    row = _Case("a", True, scores[0], None, findings, pairs, len(hits), None)
+    model = load_model(trained)
+    inference = model.pipeline.inference.model_copy(update={"operating_point_fp": allowed + 0.1})
+    model.pipeline = model.pipeline.model_copy(update={"inference": inference})
+    assert calibrate(model, Validation("m", 0.0, {}, [row]))["operating_point"] == pytest.approx(expected)
+
+
+def test_patients_without_annotation_are_not_called_trained_on(blobs, tmp_path, caplog):
+    rows = [row.split(",") for row in (blobs / "dataset.csv").read_text().splitlines()]
+    image, mask, label = (rows[0].index(name) for name in ("image", "mask", "label"))
+    for row in rows[1:]:
+        row[image], row[mask] = str(blobs / row[image]), str(blobs / row[mask])
+        if row[0] < "c09":
+            row[mask] = row[label] = ""
+    (tmp_path / "dataset.csv").write_text("\n".join(map(",".join, rows)) + "\n")
+    run = train("brain_infarct", tmp_path, tmp_path / "run", overrides=(*OVERRIDES, "training.max_steps=1"))
+    splits = json.loads((run / "splits.json").read_text())
+    assert splits["unlabelled"] == [f"c0{number}" for number in range(9)]
+    patient = {row[0]: row[1] for row in rows[1:]}
+    assert not {patient[name] for name in splits["unlabelled"]} & set(splits["training_patients"])
+    assert "are unlabelled and not used" in caplog.text
