@@ -144,10 +144,7 @@ def check_annotations(cases: Iterable[Case]) -> None:
 
 
 def unplaced_lesions(case: Case) -> list[Lesion]:
-    """Lesions of a case whose image cannot be read: they count, though where they lie is known in voxels at most."""
-    if case.mask is not None:
-        volume = read(case.mask)
-        return lesions_of_mask((volume.array[0] > 0).astype(np.uint8), volume.grid, name=case.name, reader=case.reader)
+    """Lesions in the tables of a case whose image cannot be read: they count, though not where they lie."""
     rows: list[dict[str, str]] = []
     if case.boxes is not None:
         rows = annotation_rows(case.boxes, BOX_COLUMNS).get(case.case_id, [])

@@ -8,7 +8,7 @@ from typing import Any
 import cc3d
 import numpy as np
 
-from medseg.data.annotations import read_lesions, read_mask, unplaced_lesions
+from medseg.data.annotations import lesions_of_mask, read_lesions, read_mask, unplaced_lesions
 from medseg.data.manifest import Case, load_manifest
 from medseg.errors import AnnotationError, ImageError, ManifestError, MedsegError, OutputError, TableError, naming_case
 from medseg.evaluation import PixelCounts, dice_score, evaluate_tables
@@ -155,8 +155,12 @@ def _reference(case: Case, *, failed: bool) -> _Reference:
         if not failed:
             raise
         # the case failed because of its image: its lesions stay, as missed
-        mask = read(case.mask).array[0] > 0 if case.mask is not None else None
-        return _Reference(unplaced_lesions(case), mask, None if mask is None else np.ones(mask.shape), None)
+        if case.mask is None:
+            return _Reference(unplaced_lesions(case), None, None, None)
+        volume = read(case.mask)
+        mask = volume.array[0] > 0
+        lesions = lesions_of_mask(mask, volume.grid, name=case.name, reader=case.reader)
+        return _Reference(lesions, mask, np.ones(mask.shape), None)
     grid, image = volume.grid, volume.array[0]
     if case.annotation == "label":  # label 0: read, no lesion
         return _Reference([], np.zeros(grid.shape, np.uint8), image, grid)

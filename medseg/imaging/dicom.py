@@ -10,11 +10,11 @@ import numpy as np
 from medseg.errors import GeometryError, ImageError
 from medseg.files import files_below
 from medseg.imaging.dicom_pixels import pixels
+from medseg.imaging.read import format_of
 from medseg.volume import Grid, Volume
 
 __all__ = ["group_series", "read_dicom", "read_headers", "refuse_damaged"]
 
-SUFFIXES = (".dcm", ".dicom", ".ima")
 PROJECTIONS = {"CR", "DX", "MG", "RG", "PX", "IO", "XA", "RF"}
 GAP_TOLERANCE = 0.02  # relative difference of distances between slices
 THREADS = 4
@@ -70,7 +70,7 @@ def refuse_damaged(files: list[tuple[Path, Any]], unreadable: list[tuple[Path, s
     damaged = [
         (file, reason)
         for file, reason in unreadable
-        if file.parent in folders and (reason != NOT_DICOM or file.suffix.lower() in SUFFIXES)
+        if file.parent in folders and (reason != NOT_DICOM or format_of(file) == "dicom")
     ]
     if damaged:
         file, reason = damaged[0]

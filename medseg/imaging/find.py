@@ -10,7 +10,7 @@ from medseg.files import files_below, safe_name
 from medseg.imaging.dicom import group_series, read_headers
 from medseg.imaging.read import format_of
 
-__all__ = ["ImageSource", "find_inputs"]
+__all__ = ["ImageSource", "find_inputs", "stem_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def find_inputs(
         raise ImageError(f"{path}: no such file or folder")
     files = files_below(path, exclude=exclude)
     plain = [file for file in files if format_of(file) in ("nifti", "itk", "picture")]
-    sources = [ImageSource(_stem(file), file) for file in plain]
+    sources = [ImageSource(safe_name(stem_of(file)), file) for file in plain]
     dicom = {file for file in files if format_of(file) == "dicom"}
     if dicom:
         headers, unreadable = read_headers(path, exclude=exclude)
@@ -83,5 +83,12 @@ def find_inputs(
     return sources
 
 
-def _stem(file: Path) -> str:
-    return safe_name(file.name[: -len(".nii.gz")] if file.name.endswith(".nii.gz") else file.stem)
+def stem_of(file: Path) -> str:
+    """Name of a file without its suffix, ``.nii.gz`` being one.
+
+    Examples
+    --------
+    >>> stem_of(Path("brain.nii.gz"))
+    'brain'
+    """
+    return file.name[: -len(".nii.gz")] if file.name.endswith(".nii.gz") else file.stem

@@ -125,10 +125,7 @@ class Model:
         if isinstance(self.pipeline.detector, ClassificationSettings):
             return self._classify(prepared)
         maps = self.maps(prepared)
-        if not np.isfinite(maps).all():
-            raise ImageError(
-                "the network's output is not finite: is the model damaged, or are the grey values extreme?"
-            )
+        _refuse_not_finite(maps)
         n_classes = len(self.pipeline.classes)
         settings = self.pipeline.inference
         candidates = self.detector.decode(maps, min_score=settings.min_score, max_candidates=settings.max_candidates)
@@ -159,15 +156,17 @@ class Model:
         flips = [axes[name] for name in self.pipeline.inference.flip_axes if axes[name] >= 2 - batch.ndim]
         views = [batch, *(batch.flip(axis) for axis in flips)]
         values = torch.cat([self.detector.activate(self.network(view)) for view in views]).mean(dim=0).cpu().numpy()
-        if not np.isfinite(values).all():
-            raise ImageError(
-                "the network's output is not finite: is the model damaged, or are the grey values extreme?"
-            )
+        _refuse_not_finite(values)
         best = int(values.argmax())
         score = float(values[1] if len(values) == 2 else values[best])
         return Prediction(
             [], score, self.operating_point, class_index=best, class_probabilities=tuple(map(float, values))
         )
+
+
+def _refuse_not_finite(output: np.ndarray) -> None:
+    if not np.isfinite(output).all():
+        raise ImageError("the network's output is not finite: is the model damaged, or are the grey values extreme?")
 
 
 def resolve_device(name: str = "auto") -> torch.device:

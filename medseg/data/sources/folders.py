@@ -9,15 +9,11 @@ from medseg.data.pseudonyms import Pseudonyms
 from medseg.errors import ManifestError
 from medseg.files import read_csv, safe_name, write_csv
 from medseg.imaging import find_inputs
-from medseg.imaging.find import ImageSource
+from medseg.imaging.find import ImageSource, stem_of
 
 __all__ = ["from_image_folder", "from_training_folders"]
 
 CHANNEL = re.compile(r"^(?P<case>.+)_(?P<channel>[0-9]{4})$")  # case_0000.nii.gz, case_0001.nii.gz
-
-
-def _stem(path: Path) -> str:
-    return path.name[: -len(".nii.gz")] if path.name.endswith(".nii.gz") else path.stem
 
 
 def from_training_folders(source: Path) -> list[Case]:
@@ -29,10 +25,10 @@ def from_training_folders(source: Path) -> list[Case]:
     for path in sorted((source / "imagesTr").iterdir()):
         if path.name.startswith(".") or not path.is_file():
             continue
-        match = CHANNEL.match(_stem(path))
-        name, channel = (match["case"], int(match["channel"])) if match else (_stem(path), 0)
+        match = CHANNEL.match(stem_of(path))
+        name, channel = (match["case"], int(match["channel"])) if match else (stem_of(path), 0)
         channels[name][channel] = path
-    labels = {_stem(path): path for path in sorted((source / "labelsTr").glob("*")) if not path.name.startswith(".")}
+    labels = {stem_of(path): path for path in sorted((source / "labelsTr").glob("*")) if not path.name.startswith(".")}
     if not channels:
         raise ManifestError(f"{source / 'imagesTr'}: holds no image")
     return [
