@@ -10,6 +10,7 @@ __all__ = [
     "AnnotationError",
     "CheckpointError",
     "ConfigError",
+    "EvaluationWarning",
     "GeometryError",
     "ImageError",
     "ManifestError",
@@ -47,6 +48,10 @@ class AnnotationError(MedsegError):
 
 class TableError(MedsegError):
     """A table given to the evaluation lacks a column or holds an impossible value."""
+
+
+class EvaluationWarning(UserWarning):
+    """A figure was computed, but the data hardly supports it."""
 
 
 class CheckpointError(MedsegError):

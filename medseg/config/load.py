@@ -11,8 +11,9 @@ from medseg.config.pipeline import Pipeline
 from medseg.config.shipped import find_shipped
 from medseg.config.strict_yaml import parse_yaml
 from medseg.errors import ConfigError
+from medseg.evaluation.settings import EvaluationSettings
 
-__all__ = ["apply_overrides", "load_pipeline", "pipeline_from_dict"]
+__all__ = ["apply_overrides", "evaluation_settings", "load_pipeline", "pipeline_from_dict"]
 
 
 def load_pipeline(source: str | Path, overrides: Iterable[str] = ()) -> Pipeline:
@@ -81,14 +82,24 @@ def pipeline_from_dict(content: dict[str, Any], *, origin: str = "pipeline") -> 
         raise ConfigError(f"{origin}: {_one_line(error)}") from error
 
 
-def _one_line(error: ValidationError) -> str:
+def evaluation_settings(overrides: Iterable[str], content: dict[str, Any] | None = None) -> EvaluationSettings:
+    """Settings of an evaluation: `content`, with each ``key=value`` set; for the errors see `load_pipeline`."""
+    try:
+        return EvaluationSettings.model_validate(apply_overrides(content or {}, overrides))
+    except ValidationError as error:
+        raise ConfigError(f"evaluation: {_one_line(error, below=('evaluation',))}") from error
+
+
+def _one_line(error: ValidationError, *, below: tuple[str, ...] = ()) -> str:
+    """All that is wrong; `below` is where the settings stand in a pipeline."""
     problems = []
     for detail in error.errors(include_url=False):
         location = [str(part) for part in detail["loc"]]
         location = _without_tags(location)
         field, given = ".".join(location), detail.get("input")
+        location = [*below, *location]
         if detail["type"] == "extra_forbidden":
-            problems.append(f"{field} is not a field{_suggest(location, detail['loc'])}")
+            problems.append(f"{field} is not a field{_suggest(location, (*below, *detail['loc']))}")
         elif detail["type"] == "missing":
             problems.append(f"{field} is missing{_describe(location)}")
         else:

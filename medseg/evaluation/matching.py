@@ -1,218 +1,197 @@
-"""Which mark hits which lesion, apart from what is computed from it."""
+"""Which mark counts for which lesion, apart from what is computed from it."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from medseg.errors import TableError
+from medseg.evaluation.hits import LUNA16_MARKS, Pairs, best_marks, check_rule, hits_of
+from medseg.evaluation.matches import Matches
 from medseg.evaluation.tables import Columns, Source, cases_table, lesions_table, marks_table
 
-__all__ = ["Matches", "check_rule", "match_marks", "match_pairs"]
+__all__ = ["Assignment", "Duplicates", "check_rule", "match_marks", "match_pairs", "match_readers"]
 
-LUNA16_MARKS = 100  # best marks of a scan that the challenge looks at
-LUNA16_UNKNOWN_DIAMETER = 10.0  # mm, for excluded findings whose diameter is below 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Matches:
-    """Result of matching; every lesion-level figure is a function of it.
-
-    Parameters
-    ----------
-    n_cases : int
-        All cases, also those without marks and lesions.
-    patient : ndarray of int, shape (n_cases,)
-        Number of each case's patient.
-    lesion_case : ndarray of int, shape (n_lesions,)
-        Case of each lesion that counts (ignored lesions are left out).
-    lesion_score : ndarray of float, shape (n_lesions,)
-        Score of its best mark, minus infinity where it is unmarked.
-    lesion_weight : ndarray of float, shape (n_lesions,)
-        Weights within a case, summing to 1.
-    false_case, false_score : ndarray, shape (n_false,)
-        Marks that are false positives.
-    n_neither : int
-        Marks that count as neither: further hits of a lesion, hits of ignored lesions.
-    """
-
-    n_cases: int
-    patient: np.ndarray
-    lesion_case: np.ndarray
-    lesion_score: np.ndarray
-    lesion_weight: np.ndarray
-    false_case: np.ndarray
-    false_score: np.ndarray
-    n_neither: int
-    rule: str
-
-    @property
-    def n_lesions(self) -> int:
-        """Lesions that count."""
-        return len(self.lesion_case)
-
-    @property
-    def positive(self) -> np.ndarray:
-        """Whether each case has a lesion that counts, shape (n_cases,)."""
-        flags = np.zeros(self.n_cases, dtype=bool)
-        flags[self.lesion_case] = True
-        return flags
+Assignment = Literal["best", "one_to_one"]
+Duplicates = Literal["neither", "false"]
 
 
-def match_marks(cases: Source, marks: Source | None, lesions: Source | None, *, rule: str = "distance") -> Matches:
+def match_marks(
+    cases: Source,
+    marks: Source | None,
+    lesions: Source | None,
+    *,
+    rule: str = "distance",
+    assignment: Assignment = "best",
+    duplicates: Duplicates = "neither",
+    class_aware: bool = False,
+) -> Matches:
     """Match marks with lesions.
 
-    A lesion's best mark counts; further marks on it are neither hit nor false positive. A mark on an ignored
-    lesion counts as neither, but lesions that count match first. One mark may hit two lesions.
-
-    Marks of cases whose ``status`` is not ``ok`` are left out; their lesions stay.
+    A mark on an ignored lesion counts as neither hit nor false positive, but lesions that count match first. Marks of
+    cases whose ``status`` is not ``ok`` are left out; their lesions stay.
 
     Parameters
     ----------
     cases, marks, lesions : path or mapping of columns
         The tables of the evaluation. No marks and no lesions are allowed.
     rule : str
-        ``distance``: nearer to the centre than half the diameter; ``luna16``: the same to the challenge's
-        letter (100 best marks a scan, unknown diameters of excluded findings are 10 mm); ``inside``: inside
-        the lesion's half-open box; ``iou:T``: overlap of boxes above T.
+        ``distance``: nearer to the centre than half the diameter; ``luna16``: the same to the challenge's letter (100
+        best marks a scan, unknown diameters of excluded findings are 10 mm); ``inside``: inside the lesion's half-open
+        box; ``iou:T``: intersection over union of the boxes above T; ``ior:T``: intersection over the reference above
+        T. For ignored regions both overlaps are the share of the mark that lies in the region.
+    assignment : str
+        ``best``: the best-scored mark on a lesion counts for it, and one mark may count for several lesions that it
+        hits. ``one_to_one``: a mark counts for one lesion at most; of all such assignments that with the greatest sum
+        of agreement (overlap, or 1 - distance / radius), whatever the scores.
+    duplicates : str
+        Further marks on a lesion are ``neither``, or ``false`` positives.
+    class_aware : bool
+        Marks hit lesions of their own class only (column ``class`` of both tables).
 
     Raises
     ------
     TableError
         For an unknown rule or columns that a rule needs.
+
+    Examples
+    --------
+    >>> lesions = {"case_id": ["a"], "x": [0], "y": [0], "z": [0], "diameter_mm": [10]}
+    >>> marks = {"case_id": ["a", "a", "b"], "x": [1, 5, 0], "y": [0] * 3, "z": [0] * 3, "score": [0.9, 0.8, 0.7]}
+    >>> matches = match_marks({"case_id": ["a", "b"]}, marks, lesions)
+    >>> matches.lesion_score.tolist(), matches.false_score.tolist()  # a distance of 5 is not below 10 / 2
+    ([0.9], [0.8, 0.7])
     """
     check_rule(rule)
-    case_table = cases_table(cases)
-    mark_table = marks_table(marks, case_table["case_id"])
-    lesion_table = lesions_table(lesions, case_table["case_id"])
-    if rule in ("distance", "luna16"):
-        _check_diameters(case_table, lesion_table)
+    tables = _tables(cases, marks, lesions)
     if rule == "luna16":
-        mark_table = _best(mark_table, LUNA16_MARKS)
-        unknown = lesion_table["ignore"] & (lesion_table["diameter"] < 0)
-        lesion_table["diameter"] = np.where(unknown, LUNA16_UNKNOWN_DIAMETER, lesion_table["diameter"])
-    pairs = [
-        (int(mark), int(lesion))
-        for lesion in range(len(lesion_table["x"]))
-        for mark in _hits(mark_table, lesion_table, lesion, rule)
-    ]
-    return _resolve(case_table, mark_table, lesion_table, pairs, rule)
+        keep = best_marks(tables[1], LUNA16_MARKS)
+        tables = (tables[0], {name: values[keep] for name, values in tables[1].items()}, tables[2])
+    if class_aware and not (set(tables[1]["class"]) & set(tables[2]["class"])) and len(tables[2]["class"]):
+        _refuse_foreign_classes(tables[1], tables[2])
+    pairs = hits_of(*tables, rule, class_aware=class_aware)
+    return _resolve(*tables, pairs, _described(rule, assignment, duplicates, class_aware), assignment, duplicates)
 
 
 def match_pairs(
-    cases: Source, marks: Source | None, lesions: Source | None, pairs: list[tuple[int, int]], *, rule: str = "inside"
+    cases: Source,
+    marks: Source | None,
+    lesions: Source | None,
+    pairs: Sequence[tuple[int, int] | tuple[int, int, float]],
+    *,
+    rule: str = "inside",
+    assignment: Assignment = "best",
+    duplicates: Duplicates = "neither",
 ) -> Matches:
-    """Match with hits that are known already, as (row of the mark, row of the lesion)."""
-    case_table = cases_table(cases)
-    mark_table = marks_table(marks, case_table["case_id"])
-    lesion_table = lesions_table(lesions, case_table["case_id"])
-    return _resolve(case_table, mark_table, lesion_table, pairs, rule)
+    """Match with hits that are known already, as (row of the mark, row of the lesion[, agreement from 0 to 1])."""
+    mark = np.array([pair[0] for pair in pairs], dtype=np.int64)
+    lesion = np.array([pair[1] for pair in pairs], dtype=np.int64)
+    quality = np.array([pair[2] if len(pair) > 2 else 1.0 for pair in pairs], dtype=np.float64)
+    described = _described(rule, assignment, duplicates, False)
+    return _resolve(*_tables(cases, marks, lesions), (mark, lesion, quality), described, assignment, duplicates)
 
 
-def _best(marks: Columns, limit: int) -> Columns:
-    """Of a scan with more than `limit` marks, those above the score of the next one: the challenge's program."""
-    keep = np.ones(len(marks["case"]), dtype=bool)
-    for case in np.unique(marks["case"]):
-        where = np.flatnonzero(marks["case"] == case)
-        if len(where) > limit:
-            scores = marks["score"][where]
-            keep[where] = scores > np.sort(scores)[::-1][limit]
-    return {name: values[keep] for name, values in marks.items()}
+def match_readers(
+    cases: Source, marks: Source, lesions: Source | None, **options: Any
+) -> dict[tuple[str, str], Matches]:
+    """Match the marks of each modality and reader (columns ``modality`` and ``reader``) apart.
 
-
-def check_rule(rule: str) -> None:
-    """Refuse a rule that there is not.
-
-    Raises
-    ------
-    TableError
-        Saying what is allowed.
+    Returns
+    -------
+    dict of (modality, reader) to Matches
+        A reader without any mark in the table is not in it.
     """
-    if rule.startswith("iou:"):
-        _threshold(rule)
-    elif rule not in ("distance", "luna16", "inside"):
-        raise TableError(f"rule '{rule}': allowed are distance, luna16, inside and iou:T (for example iou:0.2)")
+    case_table = cases_table(cases)
+    table = marks_table(marks, case_table["case_id"])
+    names = list(zip(table["modality"].tolist(), table["reader"].tolist()))
+    found = {}
+    for modality, reader in sorted(set(names)):
+        rows = np.array([name == (modality, reader) for name in names])
+        own = {column: values[rows] for column, values in table.items() if column != "case"}
+        found[modality, reader] = match_marks(
+            cases, own | {"case_id": case_table["case_id"][table["case"][rows]]}, lesions, **options
+        )
+    return found
 
 
-def _check_diameters(cases: Columns, lesions: Columns) -> None:
-    failed = ~np.isin(cases["status"], ("", "ok"))[lesions["case"]]
-    none = (lesions["diameter"] <= 0) & ~lesions["ignore"] & ~failed
-    if none.any():
-        case_id = cases["case_id"][lesions["case"][int(np.flatnonzero(none)[0])]]
-        raise TableError(f"lesions: a lesion of case {case_id} has no diameter above 0, so no mark can be near enough")
+def _tables(cases: Source, marks: Source | None, lesions: Source | None) -> tuple[Columns, Columns, Columns]:
+    table = cases_table(cases)
+    return table, marks_table(marks, table["case_id"]), lesions_table(lesions, table["case_id"])
 
 
-def _hits(marks: Columns, lesions: Columns, lesion: int, rule: str) -> np.ndarray:
-    same = np.flatnonzero(marks["case"] == lesions["case"][lesion])
-    if rule in ("distance", "luna16"):
-        squared = sum((marks[axis][same] - lesions[axis][lesion]) ** 2 for axis in "xyz")
-        return same[squared < (lesions["diameter"][lesion] / 2) ** 2]
-    if rule == "inside":
-        inside = np.ones(len(same), dtype=bool)
-        for axis in "xyz":
-            low, high = _edges(lesions, axis, "lesions", rule)
-            inside &= (marks[axis][same] >= low[lesion]) & (marks[axis][same] < high[lesion])
-        return same[inside]
-    return same[_overlap(marks, lesions, same, lesion, rule) > _threshold(rule)]
+def _described(rule: str, assignment: str, duplicates: str, class_aware: bool) -> str:
+    parts = [rule]
+    parts += ["one to one"] if assignment == "one_to_one" else []
+    parts += ["duplicates false"] if duplicates == "false" else []
+    parts += ["by class"] if class_aware else []
+    return ", ".join(parts)
 
 
-def _threshold(rule: str) -> float:
-    try:
-        value = float(rule.removeprefix("iou:"))
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1:
-        raise TableError(f"rule '{rule}': the overlap is a number from 0 to below 1, for example iou:0.2")
-    return value
+def _refuse_foreign_classes(marks: Columns, lesions: Columns) -> None:
+    if len(marks["class"]):
+        own, theirs = sorted(set(marks["class"]))[0], sorted(set(lesions["class"]))[0]
+        raise TableError(f"no mark has the class of any lesion (marks: '{own}' …, lesions: '{theirs}' …)")
 
 
-def _edges(table: Columns, axis: str, name: str, rule: str) -> tuple[np.ndarray, np.ndarray]:
-    if f"{axis}_min" not in table or f"{axis}_max" not in table:
-        raise TableError(f"{name}: rule '{rule}' needs the columns {axis}_min and {axis}_max")
-    return table[f"{axis}_min"], table[f"{axis}_max"]
-
-
-def _overlap(marks: Columns, lesions: Columns, same: np.ndarray, lesion: int, rule: str) -> np.ndarray:
-    shared = first = second = np.ones(len(same))
-    for axis in "xyz":
-        a, b = _edges(marks, axis, "marks", rule)
-        low, high = _edges(lesions, axis, "lesions", rule)
-        shared = shared * np.clip(np.minimum(b[same], high[lesion]) - np.maximum(a[same], low[lesion]), 0, None)
-        first = first * (b[same] - a[same])
-        second = second * (high[lesion] - low[lesion])
-    return shared / (first + second - shared)
-
-
-def _resolve(cases: Columns, marks: Columns, lesions: Columns, pairs: list[tuple[int, int]], rule: str) -> Matches:
-    n_marks, n_lesions = len(marks["score"]), len(lesions["x"])
-    best = np.full(n_lesions, -np.inf)
-    best_mark = np.full(n_lesions, -1)
-    on_counted = np.zeros(n_marks, dtype=bool)
-    on_any = np.zeros(n_marks, dtype=bool)
-    failed = ~np.isin(cases["status"], ("", "ok"))[marks["case"]]
-    for mark, lesion in pairs:
-        if failed[mark]:
-            continue
-        on_any[mark] = True
-        if not lesions["ignore"][lesion]:
-            on_counted[mark] = True
-            if marks["score"][mark] > best[lesion]:
-                best[lesion], best_mark[lesion] = marks["score"][mark], mark
+def _resolve(
+    cases: Columns,
+    marks: Columns,
+    lesions: Columns,
+    pairs: Pairs,
+    rule: str,
+    assignment: Assignment,
+    duplicates: Duplicates,
+) -> Matches:
+    if assignment not in ("best", "one_to_one") or duplicates not in ("neither", "false"):
+        raise TableError("assignment is best or one_to_one, duplicates are neither or false")
+    works = np.isin(cases["status"], ("", "ok"))[marks["case"]]
+    mark, lesion, quality = (part[works[pairs[0]]] for part in pairs)
     counted = ~lesions["ignore"]
-    false = ~on_any & ~failed
-    n_hits = len(set(best_mark[counted & (best_mark >= 0)].tolist()))
-    _, patient = np.unique(cases["patient_id"], return_inverse=True)
+    real = counted[lesion]
+    chosen = _assign(marks["score"], lesions["case"], mark[real], lesion[real], quality[real], assignment)
+    score = np.full(len(counted), -np.inf)
+    score[chosen >= 0] = marks["score"][chosen[chosen >= 0]]
+    hit, on_real, on_any = (np.zeros(len(works), dtype=bool) for _ in range(3))
+    hit[chosen[chosen >= 0]] = True
+    on_real[mark[real]] = True
+    on_any[mark] = True
+    on_ignored = np.zeros(len(works), dtype=bool)
+    on_ignored[mark[~real]] = True
+    spare = on_any & ~hit
+    if duplicates == "false":
+        spare &= ~on_real | on_ignored
+    false = works & ~hit & ~spare
     return Matches(
-        n_cases=len(cases["case_id"]),
-        patient=patient,
-        lesion_case=lesions["case"][counted],
-        lesion_score=best[counted],
+        case_id=cases["case_id"], patient_id=cases["patient_id"],
+        lesion_case=lesions["case"][counted], lesion_score=score[counted],
         lesion_weight=_weights(lesions["case"][counted], lesions["weight"][counted]),
-        false_case=marks["case"][false],
-        false_score=marks["score"][false],
-        n_neither=int(on_any.sum()) - n_hits,
+        lesion_diameter=lesions["diameter"][counted], lesion_class=lesions["class"][counted],
+        false_case=marks["case"][false], false_score=marks["score"][false], false_class=marks["class"][false],
+        neither_case=marks["case"][spare], neither_score=marks["score"][spare], neither_class=marks["class"][spare],
         rule=rule,
-    )
+    )  # fmt: skip
+
+
+def _assign(
+    score: np.ndarray, case: np.ndarray, mark: np.ndarray, lesion: np.ndarray, quality: np.ndarray, assignment: str
+) -> np.ndarray:
+    """Mark that counts for each lesion, -1 for none."""
+    chosen = np.full(len(case), -1)
+    if assignment == "best":
+        order = np.lexsort((-mark, score[mark]))  # ascending, so that the best (of equals the first) is written last
+        chosen[lesion[order]] = mark[order]
+        return chosen
+    for number in np.unique(case[lesion]):
+        own = case[lesion] == number
+        rows, row = np.unique(lesion[own], return_inverse=True)
+        columns, column = np.unique(mark[own], return_inverse=True)
+        agreement = np.zeros((len(rows), len(columns)))
+        agreement[row, column] = np.maximum(quality[own], 1e-9)
+        for i, j in zip(*linear_sum_assignment(agreement, maximize=True)):
+            if agreement[i, j] > 0:
+                chosen[rows[i]] = columns[j]
+    return chosen
 
 
 def _weights(case: np.ndarray, given: np.ndarray) -> np.ndarray:

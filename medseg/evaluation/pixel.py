@@ -1,60 +1,72 @@
-"""Voxel figures: Dice a case, and average precision and ROC area over the voxels of all cases."""
+"""Voxels of a case counted by probability: what the intervals of the voxel figures are computed from."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
-__all__ = ["PixelCounts", "dice_score", "pooled_figures"]
+from medseg.evaluation.areas import area, partial_area
+
+__all__ = ["BINS", "PixelCounts", "pooled_figures"]
 
 BINS = 16384
 LOGIT_RANGE = 16.0  # probabilities from 1e-7 to 1 - 1e-7 fall into bins of their own
 
 
-def dice_score(prediction: np.ndarray, reference: np.ndarray) -> float:
-    """Dice coefficient ``2 |A and B| / (|A| + |B|)`` of two masks; NaN where both are empty."""
-    prediction, reference = np.asarray(prediction, bool), np.asarray(reference, bool)
-    total = int(prediction.sum()) + int(reference.sum())
-    return 2 * int((prediction & reference).sum()) / total if total else float("nan")
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class PixelCounts:
-    """Voxels of one case by probability: what the pooled voxel figures are computed from.
+    """Voxels of one case by probability.
+
+    The figures themselves are exact (`voxel_figures`); their bootstrap, which needs each case apart, takes voxels of
+    one of 16,384 levels as tied.
 
     Parameters
     ----------
     lesion, other : ndarray of int, shape (BINS,)
         Lesion and other voxels in bins of equal width in log odds, from the lowest to the highest probability.
+    overlap : ndarray of float, shape (BINS,)
+        Lesion voxels, each counting one over the size of its connected component.
     """
 
     lesion: np.ndarray
     other: np.ndarray
+    overlap: np.ndarray
 
     @classmethod
-    def of(cls, probability: np.ndarray, reference: np.ndarray) -> "PixelCounts":
-        """Count the voxels of arrays of one shape; `probability` is between 0 and 1."""
-        p = np.clip(np.asarray(probability, np.float64).ravel(), 1e-12, 1 - 1e-12)
+    def of(cls, probability: np.ndarray, reference: np.ndarray, counted: np.ndarray | None = None) -> "PixelCounts":
+        """Count the voxels of arrays of one shape; `probability` is between 0 and 1, `counted` says which count."""
+        p = np.clip(np.asarray(probability, np.float64), 1e-12, 1 - 1e-12)
         logit = np.log(p / (1 - p))
         place = np.clip((logit + LOGIT_RANGE) / (2 * LOGIT_RANGE) * BINS, 0, BINS - 1).astype(np.int64)
-        inside = np.asarray(reference, bool).ravel()
-        return cls(np.bincount(place[inside], minlength=BINS), np.bincount(place[~inside], minlength=BINS))
+        inside = np.asarray(reference, bool)
+        regions, _ = ndimage.label(inside, np.ones((3,) * inside.ndim))
+        sizes = np.bincount(regions.ravel())
+        return cls(
+            np.bincount(place[inside], minlength=BINS),
+            np.bincount(place[~inside if counted is None else ~inside & counted], minlength=BINS),
+            np.bincount(place[inside], 1 / sizes[regions[inside]], BINS),
+        )
 
 
-def pooled_figures(counts: list[PixelCounts], weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Average precision and ROC area over all voxels, under case weights of shape (replicate, case).
+def pooled_figures(counts: list[PixelCounts], weights: np.ndarray, *, max_fpr: float = 0.3) -> np.ndarray:
+    """Average precision, ROC area and per-region overlap over all voxels, under case weights.
 
-    Voxels of one bin are tied. Average precision is the sum of (gain in recall) x precision.
+    Parameters
+    ----------
+    weights : ndarray, shape (replicate, case)
+
+    Returns
+    -------
+    ndarray, shape (replicate, 3)
+        Voxels of one bin are tied.
     """
-    lesion = weights @ np.array([c.lesion for c in counts], dtype=np.float64)
-    other = weights @ np.array([c.other for c in counts], dtype=np.float64)
-    true = np.cumsum(lesion[:, ::-1], axis=1)
-    false = np.cumsum(other[:, ::-1], axis=1)
+    lesion, other, overlap = (
+        np.cumsum(weights @ np.array([getattr(c, name)[::-1] for c in counts], dtype=np.float64), axis=1)
+        for name in ("lesion", "other", "overlap")
+    )
+    start = np.zeros((len(weights), 1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        precision = np.where(true + false > 0, true / (true + false), 0.0)
-        recall = true / true[:, -1:]
-        fraction = false / false[:, -1:]
-    start = np.zeros((len(true), 1))
-    ap = np.sum(np.diff(np.hstack([start, recall]), axis=1) * precision, axis=1)
-    tpr, fpr = np.hstack([start, recall]), np.hstack([start, fraction])
-    auc = np.sum(np.diff(fpr, axis=1) * (tpr[:, 1:] + tpr[:, :-1]) / 2, axis=1)
-    return ap, auc
+        precision = np.where(lesion + other > 0, lesion / (lesion + other), 0.0)
+        recall, pro, fpr = (np.hstack([start, part / part[:, -1:]]) for part in (lesion, overlap, other))
+    ap = np.sum(np.diff(recall, axis=1) * precision, axis=1)
+    return np.stack([ap, area(fpr, recall), partial_area(fpr, pro, 0.0, max_fpr) / max_fpr], axis=1)

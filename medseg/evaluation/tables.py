@@ -12,6 +12,7 @@ from medseg.files import read_csv
 __all__ = ["Columns", "cases_table", "lesions_table", "marks_table"]
 
 Columns = dict[str, np.ndarray]
+DESCRIPTIONS = ("view", "scanner", "sex", "age")  # by which figures can be given, beside the group
 Source = str | Path | Mapping[str, Sequence[Any]]
 
 
@@ -80,9 +81,8 @@ def cases_table(source: Source) -> Columns:
         )
     patients = ["" if _is_missing(value) else str(value) for value in table.get("patient_id", names)]
     columns["patient_id"] = np.array([patient or name for patient, name in zip(patients, names)])
-    for column in ("group", "status"):
-        given = table.get(column, [""] * len(names))
-        columns[column] = np.array(["" if _is_missing(value) else str(value) for value in given])
+    for column in ("group", "status", *(name for name in DESCRIPTIONS if name in table)):
+        columns[column] = _texts(table, column, len(names))
     columns["status"] = np.char.lower(columns["status"])
     if "localised" in table:
         columns["localised"] = np.array([str(value) not in ("0", "0.0", "False") for value in table["localised"]])
@@ -106,20 +106,31 @@ def _with_positions(source: Source, name: str, known: np.ndarray, extra: Sequenc
     for column in ("x_min", "y_min", "z_min", "x_max", "y_max", "z_max"):
         if column in table:
             columns[column] = _numbers(table, column, name, empty=np.nan)
+    columns["class"] = _texts(table, "class", len(columns["x"]))
     return columns, table
 
 
+def _texts(table: dict[str, list[Any]], column: str, n: int) -> np.ndarray:
+    given = table.get(column, [""] * n)
+    return np.array(["" if _is_missing(value) else str(value) for value in given], dtype=np.str_)
+
+
 def marks_table(source: Source | None, known: np.ndarray) -> Columns:
-    """Check a table of marks: ``case_id, x, y, z, score``; column ``case`` is the place in `known`."""
+    """Check a table of marks: ``case_id, x, y, z, score[, class][, reader][, modality]``.
+
+    Column ``case`` is the place in `known`.
+    """
     if source is None:
         source = {"case_id": [], "x": [], "y": [], "z": [], "score": []}
     columns, table = _with_positions(source, "marks", known, ["score"])
     columns["score"] = _numbers(table, "score", "marks")
+    for column in ("reader", "modality"):
+        columns[column] = _texts(table, column, len(columns["x"]))
     return columns
 
 
 def lesions_table(source: Source | None, known: np.ndarray) -> Columns:
-    """Check a table of lesions: ``case_id, x, y, z, diameter_mm[, weight][, ignore]``.
+    """Check a table of lesions: ``case_id, x, y, z, diameter_mm[, class][, weight][, ignore]``.
 
     In pixels where the column is ``diameter_px`` instead. Weights are NaN where not given.
     """

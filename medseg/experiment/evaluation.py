@@ -1,6 +1,7 @@
 """Evaluate a prediction folder against the manifest's reference, or tables given as files."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,16 @@ from typing import Any
 import cc3d
 import numpy as np
 
-from medseg.data.annotations import lesions_of_mask, read_lesions, read_mask, unplaced_lesions
+from medseg.config.load import evaluation_settings
 from medseg.data.manifest import Case, load_manifest
-from medseg.errors import AnnotationError, ImageError, ManifestError, MedsegError, OutputError, TableError, naming_case
-from medseg.evaluation import PixelCounts, dice_score, evaluate_tables
-from medseg.evaluation.report import EMPTY_REFERENCE
+from medseg.errors import ManifestError, MedsegError, OutputError, TableError, naming_case
+from medseg.evaluation import LesionwiseF1, MaskFigures, PixelCounts, lesionwise_f1, mask_figures, voxel_figures
+from medseg.evaluation.evidence import Evidence
+from medseg.evaluation.report import PixelEvidence, evaluate_evidence, evidence_of_tables
 from medseg.evaluation.settings import EvaluationSettings
-from medseg.files import read_csv, read_json, write_csv, write_json
-from medseg.imaging import read
+from medseg.experiment.evaluation_folder import write_evaluation
+from medseg.experiment.reference import Reference, VoxelCases, counted_voxels, read_map, read_reference
+from medseg.files import read_csv, read_json, write_csv
 from medseg.lesion import Lesion
 from medseg.progress import track
 from medseg.volume import Grid
@@ -23,7 +26,9 @@ from medseg.volume import Grid
 __all__ = ["evaluate_predictions", "evaluate_table_files"]
 
 logger = logging.getLogger(__name__)
-CASE_COLUMNS = ("case_id", "patient_id", "group", "status", "label", "score", "predicted_label", "localised")
+CASE_COLUMNS = (
+    "case_id", "patient_id", "group", "view", "sex", "age", "status", "label", "score", "predicted_label", "localised",
+)  # fmt: skip
 MARK_COLUMNS = ("case_id", "x", "y", "z", "score", "class", "hit", "x_min", "y_min", "z_min", "x_max", "y_max", "z_max")
 LESION_COLUMNS = (
     "case_id", "lesion_id", "x", "y", "z", "unit", "diameter_mm", "diameter_px", "class", "ignore", "best_score",
@@ -39,24 +44,46 @@ class _Tables:
     marks: list[dict[str, Any]] = field(default_factory=list)
     lesions: list[dict[str, Any]] = field(default_factory=list)
     pairs: list[tuple[int, int]] = field(default_factory=list)
-    dice: dict[str, float] = field(default_factory=dict)
+    masks: dict[str, tuple[MaskFigures, LesionwiseF1]] = field(default_factory=dict)
     pixels: dict[str, PixelCounts] = field(default_factory=dict)
+    maps: list[tuple[Case, Path | None]] = field(default_factory=list)  # the saved probabilities
     all_from_masks: bool = True
     masks_saved: bool = False
+    probabilities_saved: bool = False
     any_mask: bool = False  # in the reference
 
 
 def evaluate_table_files(
-    cases: Path, marks: Path | None, lesions: Path | None, output: Path, *, rule: str | None
+    cases: Path,
+    marks: Path | None,
+    lesions: Path | None,
+    output: Path,
+    *,
+    rule: str | None = None,
+    settings: EvaluationSettings | None = None,
 ) -> dict[str, Any]:
-    """Evaluate tables given as CSV files and write ``evaluation.json``."""
-    result = evaluate_tables(cases, marks, lesions, rule=rule or "distance")
-    write_json(Path(output) / "evaluation.json", result)
+    """Evaluate tables given as CSV files and write the evaluation folder.
+
+    Raises
+    ------
+    TableError
+        When a table is wrong, naming the case.
+    """
+    settings = settings or EvaluationSettings()
+    evidence = evidence_of_tables(cases, marks, lesions, settings=settings, rule=rule or settings.rule or "distance")
+    result = evaluate_evidence(evidence, settings=settings)
+    result["settings"] = settings.model_dump(mode="json")
+    write_evaluation(Path(output), evidence, result)
     return result
 
 
 def evaluate_predictions(
-    predictions: str | Path, data: str | Path, output: str | Path, *, rule: str | None = None
+    predictions: str | Path,
+    data: str | Path,
+    output: str | Path,
+    *,
+    rule: str | None = None,
+    overrides: Sequence[str] = (),
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Evaluate a prediction folder.
 
@@ -67,7 +94,9 @@ def evaluate_predictions(
     data : path
         The manifest with the reference.
     output : path
-        Folder for ``evaluation.json`` and the tables it was computed from.
+        Folder for ``evaluation.json``, plots, and the tables it was computed from.
+    overrides : sequence of str
+        ``key=value`` for fields of `EvaluationSettings`, on top of those of the model.
 
     Returns
     -------
@@ -83,10 +112,11 @@ def evaluate_predictions(
     """
     folder, output = Path(predictions), Path(output)
     about, rows, findings = _read_predictions(folder)
-    settings = EvaluationSettings.model_validate(about["evaluation"])
+    settings = evaluation_settings(overrides, about["evaluation"])
     manifest = load_manifest(data)
     by_name = {case.case_id: case for case in manifest.cases}
-    tables = _Tables(masks_saved=any(folder.glob("cases/*/mask.nii.gz")))
+    saved = {name: any(folder.glob(f"cases/*/{name}.nii.gz")) for name in ("mask", "probability")}
+    tables = _Tables(masks_saved=saved["mask"], probabilities_saved=saved["probability"])
     failures: dict[str, str] = {}
     unlabelled = 0
     for row in track(rows, "evaluating", len(rows)):
@@ -103,7 +133,7 @@ def evaluate_predictions(
     if not tables.cases:
         reason = next(iter(failures.values()), "every predicted case is unlabelled")
         raise ManifestError(f"{folder}: no case can be evaluated: {reason}")
-    result = _evaluate(tables, about, settings, rule)
+    evidence, result = _evaluate(tables, about, settings, rule)
     training = sum(row.get("training_case") == "1" for row in rows)
     unknown = sum(row.get("training_case", "") == "" for row in rows)
     result["counts"]["n_training_unknown"] = unknown
@@ -115,8 +145,11 @@ def evaluate_predictions(
     notice = manifest.path.parent / "about.json"  # simulated data says here what it is
     if notice.is_file():
         result["notice"] = read_json(notice, needs=("notice",))["notice"]
+    result["settings"] = settings.model_dump(mode="json")
     result["pipeline"], result["operating_point"] = about["pipeline"], about["operating_point"]
-    _write(tables, result, output)
+    write_evaluation(output, evidence, result)
+    write_csv(output / "marks.csv", MARK_COLUMNS[:6], tables.marks)
+    write_csv(output / "lesions.csv", LESION_COLUMNS, tables.lesions)
     return result, failures
 
 
@@ -138,36 +171,6 @@ def _read_predictions(
     return about, rows, findings
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Reference:
-    """What is known of a case: its lesions, and where there is one the mask, both shapes (z, y, x)."""
-
-    lesions: list[Lesion]
-    mask: np.ndarray | None
-    image: np.ndarray | None
-    grid: Grid | None
-
-
-def _reference(case: Case, *, failed: bool) -> _Reference:
-    try:
-        volume = read(case.images[0])
-    except ImageError:
-        if not failed:
-            raise
-        # the case failed because of its image: its lesions stay, as missed
-        if case.mask is None:
-            return _Reference(unplaced_lesions(case), None, None, None)
-        volume = read(case.mask)
-        mask = volume.array[0] > 0
-        lesions = lesions_of_mask(mask, volume.grid, name=case.name, reader=case.reader)
-        return _Reference(lesions, mask, np.ones(mask.shape), None)
-    grid, image = volume.grid, volume.array[0]
-    if case.annotation == "label":  # label 0: read, no lesion
-        return _Reference([], np.zeros(grid.shape, np.uint8), image, grid)
-    lesions = read_lesions(case, grid, volume.pixel_spacing_mm) or []
-    return _Reference(lesions, read_mask(case, grid), image, grid)
-
-
 def _add_case(
     tables: _Tables,
     case: Case,
@@ -181,12 +184,13 @@ def _add_case(
     localises = about["detector"] != "classification"
     failed = row["status"] != "ok"
     placed = localises and (case.annotation != "label" or case.label == 0)
-    known = _reference(case, failed=failed) if placed else None
+    known = read_reference(case, failed=failed) if placed else None
     if known is not None and known.mask is not None and about["detector"] == "segmentation":
-        _add_pixels(tables, case.case_id, known, folder, failed, settings)
+        _add_pixels(tables, case, known, folder, failed, settings)
     tables.cases.append(
         {
             "case_id": case.case_id, "patient_id": case.patient_id, "group": case.group or case.view,
+            "view": case.view, "sex": case.sex, "age": case.age,
             "status": row["status"], "label": case.label, "score": None if failed else row["score"],
             "predicted_label": row.get("predicted_label", ""), "localised": int(placed or not localises),
         }
@@ -234,73 +238,58 @@ def _lesion_row(case_id: str, number: int, lesion: Lesion) -> dict[str, Any]:
 
 
 def _add_pixels(
-    tables: _Tables, case_id: str, known: _Reference, folder: Path, failed: bool, settings: EvaluationSettings
+    tables: _Tables, case: Case, known: Reference, folder: Path, failed: bool, settings: EvaluationSettings
 ) -> None:
-    reference, image = known.mask, known.image
-    assert reference is not None
-    assert image is not None
-    files = folder / "cases" / case_id
-    dice = None
-    if not reference.any():
-        dice = EMPTY_REFERENCE
-    elif failed and tables.masks_saved:
-        dice = 0.0
-    elif not failed and (files / "mask.nii.gz").is_file():
-        dice = dice_score(_map(files / "mask.nii.gz", reference.shape) > 0, reference)
-    if (files / "probability.nii.gz").is_file() or failed:
-        probability = np.zeros(reference.shape) if failed else _map(files / "probability.nii.gz", reference.shape)
-        if settings.pixel_region == "above_zero":
-            inside = (image > 0) | (reference > 0)
-            # a lesion voxel where the image is 0 cannot be seen: it counts as missed
-            probability = np.where(image > 0, probability, 0)[inside]
-            reference = reference[inside]
-        tables.pixels[case_id] = PixelCounts.of(probability, reference)
-    if dice is not None:
-        tables.dice[case_id] = dice
+    """Compare the saved mask and probability with the reference mask; those of a failed case are empty."""
+    assert known.mask is not None
+    files = folder / "cases" / case.case_id
+    masks = None
+    if tables.masks_saved and (failed or (files / "mask.nii.gz").is_file()):
+        predicted = np.zeros_like(known.mask) if failed else read_map(files / "mask.nii.gz", known.mask.shape) > 0
+        figures = mask_figures(
+            predicted, known.mask, spacing_mm=known.spacing_mm, tolerance_mm=settings.surface_tolerance_mm
+        )
+        masks = figures, lesionwise_f1(predicted, known.mask)
+    path = files / "probability.nii.gz"
+    if tables.probabilities_saved and (failed or path.is_file()):
+        probability = np.zeros(known.mask.shape, np.float32) if failed else read_map(path, known.mask.shape)
+        tables.pixels[case.case_id] = PixelCounts.of(*counted_voxels(probability, known, settings.pixel_region))
+        tables.maps.append((case, None if failed else path))
+    if masks is not None:
+        tables.masks[case.case_id] = masks
 
 
-def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    values = read(path).array[0]
-    if values.shape != shape:
-        raise AnnotationError(f"{path}: has the shape {values.shape}, the reference {shape}; predict again")
-    if not np.isfinite(values).all():
-        raise AnnotationError(f"{path}: holds values that are not finite; predict again")
-    return values
-
-
-def _evaluate(tables: _Tables, about: dict[str, Any], settings: EvaluationSettings, rule: str | None) -> dict[str, Any]:
+def _evaluate(
+    tables: _Tables, about: dict[str, Any], settings: EvaluationSettings, rule: str | None
+) -> tuple[Evidence, dict[str, Any]]:
     cases = _columns(tables.cases, CASE_COLUMNS)
+    threshold = about.get("operating_point")
     if about["detector"] == "classification":
-        return evaluate_tables(cases, settings=settings)
-    marks = _columns(tables.marks, ("case_id", "x", "y", "z", "score", *MARK_COLUMNS[-6:]))
-    lesions = _columns(tables.lesions, ("case_id", "x", "y", "z", "ignore", *LESION_COLUMNS[-6:]))
+        evidence = evidence_of_tables(cases, settings=settings)
+        return evidence, evaluate_evidence(evidence, settings=settings, threshold=threshold)
+    marks = _columns(tables.marks, ("case_id", "x", "y", "z", "score", "class", *MARK_COLUMNS[-6:]))
+    lesions = _columns(tables.lesions, ("case_id", "x", "y", "z", "class", "ignore", *LESION_COLUMNS[-6:]))
     in_pixels = any(row["unit"] == "px" for row in tables.lesions)
     column = "diameter_px" if in_pixels else "diameter_mm"
     lesions[column] = [row.get(column, 0.0) for row in tables.lesions]
     chosen = rule or settings.rule
-    segments = about["detector"] == "segmentation" and tables.any_mask
-    dice = (tables.dice if tables.masks_saved else {}) if segments else None
-    pixels = tables.pixels if segments else None
+    pixel = None
+    if about["detector"] == "segmentation" and tables.any_mask:
+        names = [case.case_id for case, _ in tables.maps]
+        voxels = voxel_figures(VoxelCases(tables.maps, settings.pixel_region), names=names) if names else None
+        pixel = PixelEvidence(tables.masks, tables.pixels, voxels)
+    pairs = None
     if tables.all_from_masks and chosen in (None, "inside"):
-        # hits were looked up in the masks themselves
-        return evaluate_tables(
-            cases, marks, lesions, settings=settings, rule="inside", pairs=tables.pairs, dice=dice, pixels=pixels
-        )
-    if chosen is None:
+        chosen, pairs = "inside", tables.pairs  # hits were looked up in the masks themselves
+    elif chosen is None:
         boxed = bool(tables.lesions) and all("x_min" in row for row in tables.lesions)
         chosen = "inside" if boxed else "distance"
-    if chosen == "inside":
+    if chosen == "inside" and pairs is None:
         for axis in "xyz":  # boxes are half-open ranges of voxels
             marks[axis] = [row[f"voxel_{axis}"] for row in tables.marks]
-    return evaluate_tables(cases, marks, lesions, settings=settings, rule=chosen, dice=dice, pixels=pixels)
+    evidence = evidence_of_tables(cases, marks, lesions, settings=settings, rule=chosen, pairs=pairs, pixel=pixel)
+    return evidence, evaluate_evidence(evidence, settings=settings, pixel=pixel, threshold=threshold)
 
 
 def _columns(rows: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, list[Any]]:
     return {name: [row.get(name, "") for row in rows] for name in names}
-
-
-def _write(tables: _Tables, result: dict[str, Any], output: Path) -> None:
-    write_csv(output / "cases.csv", CASE_COLUMNS, tables.cases)
-    write_csv(output / "marks.csv", MARK_COLUMNS[:6], tables.marks)
-    write_csv(output / "lesions.csv", LESION_COLUMNS, tables.lesions)
-    write_json(output / "evaluation.json", result)

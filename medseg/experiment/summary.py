@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["figure_text", "summary_lines", "summary_rows"]
+__all__ = ["figure_rows", "figure_text", "named_figures", "summary_lines", "summary_rows"]
 
 
 def figure_text(figure: dict[str, Any] | None) -> str:
@@ -25,25 +25,86 @@ def figure_text(figure: dict[str, Any] | None) -> str:
 
 def summary_rows(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Name and text of each main figure of an evaluation or of one of its groups."""
+    for _, name, figure in named_figures(result):
+        yield name, figure_text(figure)
+
+
+def named_figures(result: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Level, name and figure of everything that an evaluation, or one of its groups, measured."""
     case, lesion, pixel = (result.get(f"{level}_level", {}) for level in ("case", "lesion", "pixel"))
+    yield from (("case", name, figure) for name, figure in _case_figures(case))
+    yield from (("lesion", name, figure) for name, figure in _lesion_figures(lesion))
+    yield from (("pixel", name, figure) for name, figure in _pixel_figures(pixel))
+    at = result.get("at_operating_point")
+    if at:
+        threshold = f"at the operating point {at['threshold']:.3g}"
+        yield "case", f"Sensitivity, cases, {threshold}", at["case_level"]["sensitivity"]
+        yield "case", f"Specificity, cases, {threshold}", at["case_level"]["specificity"]
+        if "lesion_level" in at:
+            yield "lesion", f"Sensitivity, lesions, {threshold}", at["lesion_level"]["sensitivity"]
+            yield "lesion", f"False positives a case, {threshold}", at["lesion_level"]["fp_per_case"]
+
+
+def _case_figures(case: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     if "accuracy" in case:
-        yield "Accuracy", figure_text(case["accuracy"])
+        yield "Accuracy", case["accuracy"]
     if "partial_auc" in case:
         low, high = case["partial_auc"]["fpr_range"]
-        below = " (below chance)" if case["partial_auc"].get("below_chance") else ""
-        yield "AUC", figure_text(case["auc"])
-        yield f"Partial AUC, FPR {low:g} to {high:g}, McClish", figure_text(case["partial_auc"]["mcclish"]) + below
-        yield f"Partial AUC, FPR {low:g} to {high:g}, raw", figure_text(case["partial_auc"]["raw"])
-    if lesion:
-        for rate, sensitivity in zip(lesion["froc"]["fp_per_case"], lesion["froc"]["sensitivity"]):
-            yield f"Sensitivity at {rate:g} false positives a case", figure_text(sensitivity)
-        yield "CPM", figure_text(lesion["cpm"])
-        yield "Average precision, lesions", figure_text(lesion["average_precision"])
-        yield "wAFROC area", figure_text(lesion["wafroc_auc"])
-    if "dice" in pixel:
-        yield "Dice, cases with a lesion", figure_text(pixel["dice"])
-    if "average_precision" in pixel:
-        yield "Average precision, voxels", figure_text(pixel["average_precision"])
+        below = ", below chance" if case["partial_auc"].get("below_chance") else ""
+        yield "AUC", case["auc"]
+        yield f"Partial AUC, FPR {low:g} to {high:g}, McClish{below}", case["partial_auc"]["mcclish"]
+        yield f"Partial AUC, FPR {low:g} to {high:g}, raw", case["partial_auc"]["raw"]
+    for figure in case.get("sensitivity_at_specificity", ()):
+        yield f"Sensitivity at specificity {figure['specificity']:g}", figure
+    for figure in case.get("specificity_at_sensitivity", ()):
+        yield f"Specificity at sensitivity {figure['sensitivity']:g}", figure
+
+
+def _lesion_figures(lesion: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    if not lesion:
+        return
+    for rate, sensitivity in zip(lesion["froc"]["fp_per_case"], lesion["froc"]["sensitivity"]):
+        yield f"Sensitivity at {rate:g} false positives a case", sensitivity
+    for key, name in (
+        ("cpm", "CPM"), ("average_precision", "Average precision, lesions"), ("wafroc_auc", "wAFROC area"),
+    ):  # fmt: skip
+        if key in lesion:
+            yield name, lesion[key]
+    for kind in ("size", "class"):
+        for part, content in lesion.get(f"by_{kind}", {}).items():
+            yield f"CPM, {kind} {part} ({content['n_lesions']} lesions)", content["cpm"]
+
+
+def _pixel_figures(pixel: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    unit = pixel.get("length_unit") or ""
+    names = {
+        "dice": "Dice, cases with a lesion",
+        "surface_dice": f"Surface Dice at {pixel.get('surface_tolerance', 0):g} {unit}",
+        "hd95": f"Hausdorff distance, 95th percentile ({unit})",
+        "assd": f"Mean surface distance ({unit})",
+        "relative_volume_error": "Relative volume error",
+        "dice_all_cases": "Dice, all cases (no lesion, empty mask: 1)",
+        "lesionwise_f1": "Lesion-wise F1",
+        "average_precision": "Average precision, voxels",
+        "auc": "AUC, voxels",
+        "aupro": "AUPRO to a false-positive fraction of 0.3",
+    }
+    for key, name in names.items():
+        if key in pixel:
+            yield name, pixel[key]
+
+
+def figure_rows(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Rows of the table of figures: all cases, then each part."""
+    parts = {"all cases": result}
+    for key in ("by_group", "by_view", "by_scanner", "by_sex", "by_age"):
+        parts |= {f"{key[3:]} {name}": content for name, content in result.get(key, {}).items()}
+    for part, content in parts.items():
+        for level, name, figure in named_figures(content):
+            yield {
+                "level": level, "part": part, "figure": name, "value": figure["value"], "ci_low": figure["ci_low"],
+                "ci_high": figure["ci_high"], "method": figure.get("ci_method", figure.get("reason", "")),
+            }  # fmt: skip
 
 
 def summary_lines(result: dict[str, Any]) -> Iterator[str]:
@@ -61,7 +122,11 @@ def summary_lines(result: dict[str, Any]) -> Iterator[str]:
         yield f"WARNING: {result['warning']}"
     for name, text in summary_rows(result):
         yield f"{name:<44} {text}"
-    for group, content in result.get("by_group", {}).items():
-        yield f"group {group}: {content['counts']['n_cases']} cases, {content['counts']['n_positive']} positive"
+    few = result.get("case_level", {}).get("partial_auc", {}).get("warning")
+    if few:
+        yield f"WARNING: partial AUC: {few}"
+    parts = {key: result[key] for key in ("by_group", "by_view", "by_scanner", "by_sex", "by_age") if key in result}
+    for group, content in ((f"{key[3:]} {name}", part) for key, all_ in parts.items() for name, part in all_.items()):
+        yield f"{group}: {content['counts']['n_cases']} cases, {content['counts']['n_positive']} positive"
         for name, text in summary_rows(content):
             yield f"  {name:<42} {text}"

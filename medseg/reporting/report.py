@@ -10,8 +10,10 @@ import jinja2
 from PIL import Image
 
 import medseg
-from medseg.drawing.figures import froc_figure, roc_figure, training_figure
+from medseg.drawing.evaluation_plots import evaluation_plots
 from medseg.drawing.filters import FIRST_LAYER
+from medseg.drawing.look import svg_text
+from medseg.drawing.training_figure import training_figure
 from medseg.errors import OutputError
 from medseg.experiment.summary import summary_rows
 from medseg.files import read_csv, read_json, write_text
@@ -73,17 +75,7 @@ def _add(source: Path, content: dict[str, Any]) -> None:
 
 def _evaluation(folder: Path) -> dict[str, Any]:
     result = read_json(folder / "evaluation.json", needs=("counts", "intervals", "case_level"))
-    curves = result.get("curves", {})
-    plots = []
-    if "roc" in curves and "partial_auc" in result["case_level"]:
-        plot = roc_figure(curves["roc"]["fpr"], curves["roc"]["tpr"], result["case_level"]["partial_auc"]["fpr_range"])
-        plots.append(("ROC curve of cases; shaded: the partial area", plot))
-    if "froc" in curves:
-        level = result["lesion_level"]["froc"]
-        plot = froc_figure(
-            curves["froc"]["fp_per_case"], curves["froc"]["sensitivity"], level["fp_per_case"], level["sensitivity"]
-        )
-        plots.append(("FROC curve of lesions; bars: intervals", plot))
+    plots = [(sentence, svg_text(figure)) for sentence, figure in evaluation_plots(result).values()]
     groups = {name: (group["counts"], list(summary_rows(group))) for name, group in result.get("by_group", {}).items()}
     name = result.get("pipeline", folder.name)
     return {"name": name, "result": result, "rows": list(summary_rows(result)), "groups": groups, "plots": plots}

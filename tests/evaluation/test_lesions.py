@@ -205,9 +205,9 @@ def test_dice_and_voxel_average_precision_against_scikit_learn():
     truth = random.random((2, 3000)) < 0.1
     probability = np.clip(random.normal(0.3 + 0.3 * truth, 0.15), 0.001, 0.999)
     counts = [PixelCounts.of(p, t) for p, t in zip(probability, truth)]
-    ap, auc = pooled_figures(counts, np.ones((1, 2)))
-    assert ap[0] == pytest.approx(average_precision_score(truth.ravel(), probability.ravel()), abs=2e-3)
-    assert auc[0] == pytest.approx(roc_auc_score(truth.ravel(), probability.ravel()), abs=1e-3)
+    ap, auc, _ = pooled_figures(counts, np.ones((1, 2)))[0]
+    assert ap == pytest.approx(average_precision_score(truth.ravel(), probability.ravel()), abs=2e-3)
+    assert auc == pytest.approx(roc_auc_score(truth.ravel(), probability.ravel()), abs=1e-3)
     assert dice_score(np.array([1, 1, 0, 0]), np.array([0, 1, 1, 0])) == 0.5
 
 

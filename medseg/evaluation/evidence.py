@@ -1,0 +1,101 @@
+"""What an evaluation rests on: the cases with labels and scores, the matches, the masks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from medseg.errors import TableError
+from medseg.evaluation.masks import LesionwiseF1, MaskFigures
+from medseg.evaluation.matches import Matches
+from medseg.evaluation.pixel import PixelCounts
+from medseg.evaluation.tables import Columns, Source, marks_table
+
+__all__ = ["Evidence", "case_labels", "case_scores", "failed_cases"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """Everything known of the cases, which can be cut to some of them.
+
+    Parameters
+    ----------
+    table : dict of str to ndarray, each shape (n_cases,)
+        The checked table of cases.
+    label : ndarray of float, shape (n_cases,)
+        1, 0, another class, or NaN where unknown.
+    score : ndarray of float, shape (n_cases,)
+        NaN where unknown.
+    matches : Matches, optional
+    masks : dict of str to (MaskFigures, LesionwiseF1)
+        Figures of the predicted mask of each case that has a reference mask.
+    pixels : dict of str to PixelCounts
+    """
+
+    table: Columns
+    label: np.ndarray
+    score: np.ndarray
+    matches: Matches | None
+    masks: Mapping[str, tuple[MaskFigures, LesionwiseF1]] = field(default_factory=dict)
+    pixels: Mapping[str, PixelCounts] = field(default_factory=dict)
+
+    @property
+    def patient(self) -> np.ndarray:
+        """Patient of each case."""
+        return self.table["patient_id"]
+
+    @property
+    def strata(self) -> np.ndarray:
+        """Whether each case is positive, unknown ones apart: patients are drawn within these."""
+        return np.where(np.isnan(self.label), -1, self.label > 0).astype(int)
+
+    def of_cases(self, keep: np.ndarray) -> "Evidence":
+        """Only some cases, `keep` of shape (n_cases,)."""
+        names = set(self.table["case_id"][keep].tolist())
+        return replace(
+            self,
+            table={name: values[keep] for name, values in self.table.items()},
+            label=self.label[keep],
+            score=self.score[keep],
+            matches=None if self.matches is None else self.matches.of_cases(keep),
+            masks={name: value for name, value in self.masks.items() if name in names},
+            pixels={name: value for name, value in self.pixels.items() if name in names},
+        )
+
+
+def case_labels(table: Columns, matches: Matches | None) -> np.ndarray:
+    """1, 0 or NaN for each case; where the label is missing, whether it has a lesion.
+
+    Raises
+    ------
+    TableError
+        For labels other than 0 and 1, unless predicted classes are compared with them.
+    """
+    odd = ~np.isnan(table["label"]) & (table["label"] != 0) & (table["label"] != 1)
+    if odd.any() and not np.isfinite(table["predicted_label"]).any():
+        where = int(np.flatnonzero(odd)[0])
+        raise TableError(f"cases: label {table['label'][where]:g} of case {table['case_id'][where]} is neither 0 nor 1")
+    label = table["label"].copy()
+    if matches is not None:
+        missing = np.isnan(label) & table["localised"]
+        label[missing] = matches.positive[missing]
+    return label
+
+
+def failed_cases(table: Columns) -> np.ndarray:
+    """Whether each case has no result: it keeps its lesions, has no marks and gets the lowest score."""
+    return ~np.isin(table["status"], ("", "ok"))
+
+
+def case_scores(table: Columns, marks: Source | None) -> np.ndarray:
+    """Score of each case, that of its highest mark where none is given; failed cases get the lowest."""
+    score = table["score"].copy()
+    if marks is not None and np.isnan(score).all():
+        rated = marks_table(marks, table["case_id"])
+        score = np.full(len(score), rated["score"].min(initial=0.0) - 1)  # without a mark: below every mark
+        np.maximum.at(score, rated["case"], rated["score"])
+    failed = failed_cases(table)
+    if failed.any():
+        known = score[~failed & ~np.isnan(score)]
+        score[failed] = (known.min() if len(known) else 0.0) - 1
+    return score

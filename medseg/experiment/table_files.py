@@ -1,0 +1,61 @@
+"""A table of figures as CSV and as LaTeX."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medseg.files import write_csv, write_text
+
+__all__ = ["latex_table", "write_table"]
+
+SPECIAL = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+           "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
+           "<": r"\textless{}", ">": r"\textgreater{}"}  # fmt: skip
+
+
+def write_table(stem: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
+    """Write ``stem.csv`` with full precision and ``stem.tex`` for a paper."""
+    write_csv(stem.with_suffix(".csv"), columns, rows)
+    write_text(stem.with_suffix(".tex"), latex_table(columns, rows, title=title))
+
+
+def latex_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, title: str) -> str:
+    """A LaTeX table (package ``booktabs``) with three decimals; columns that are empty throughout are left out.
+
+    A value with its bounds (columns ``ci_low`` and ``ci_high``) becomes one cell.
+
+    Examples
+    --------
+    >>> row = {"figure": "AUC", "value": 0.81234, "ci_low": 0.7, "ci_high": 0.9}
+    >>> print(latex_table(["figure", "value", "ci_low", "ci_high"], [row], title="Figures").splitlines()[7])
+    AUC & 0.812 (0.700 to 0.900) \\\\\\\\
+    """
+    kept = [
+        column
+        for column in columns
+        if column not in ("ci_low", "ci_high") and any(row.get(column) not in (None, "") for row in rows)
+    ]
+    lines = [
+        r"\begin{table}", r"\centering", rf"\caption{{{_escaped(title)}}}", rf"\begin{{tabular}}{{{'l' * len(kept)}}}",
+        r"\toprule", " & ".join(_escaped(column.replace("_", " ")) for column in kept) + r" \\", r"\midrule",
+    ]  # fmt: skip
+    lines += [" & ".join(_cell(row, column) for column in kept) + r" \\" for row in rows]
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
+    return "\n".join(lines)
+
+
+def _cell(row: Mapping[str, Any], column: str) -> str:
+    value = row.get(column)
+    if value is None or value == "":
+        return "--"
+    if not isinstance(value, float):
+        return _escaped(str(value))
+    text = f"{value:.3f}" if abs(value) < 1000 else f"{value:.0f}"
+    low, high = row.get("ci_low"), row.get("ci_high")
+    if column in ("value", "difference") and low is not None and high is not None:
+        text += f" ({low:.3f} to {high:.3f})" if abs(value) < 1000 else f" ({low:.0f} to {high:.0f})"
+    return text
+
+
+def _escaped(text: str) -> str:
+    return "".join(SPECIAL.get(character, character) for character in text)
