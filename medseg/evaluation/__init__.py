@@ -13,6 +13,7 @@ from medseg.evaluation.clustered import auc_interval, clustered_auc, clustered_a
 from medseg.evaluation.cross_validation import cross_validated
 from medseg.evaluation.delong import AucTest, delong_interval, delong_test, delong_test_unpaired, delong_variance
 from medseg.evaluation.froc import FrocCurve, froc, froc_interval
+from medseg.evaluation.maps import match_maps
 from medseg.evaluation.masks import LesionwiseF1, MaskFigures, dice_score, lesionwise_f1, mask_figures
 from medseg.evaluation.matches import Matches, read_matches
 from medseg.evaluation.matching import match_marks, match_pairs, match_readers
@@ -29,8 +30,10 @@ from medseg.evaluation.partial import PartialAuc, partial_auc, partial_auc_weigh
 from medseg.evaluation.pixel import PixelCounts
 from medseg.evaluation.precision import average_precision, precision_recall
 from medseg.evaluation.proportions import auc_score_interval, clopper_pearson, effective_size_interval, wilson
+from medseg.evaluation.readers import ReaderStudy, dorfman_berbaum_metz, mark_study, obuchowski_rockette, rating_study
 from medseg.evaluation.report import evaluate_tables
 from medseg.evaluation.roc import RocCurve, roc_auc, roc_auc_weighted, roc_curve
+from medseg.evaluation.sample_size import reader_study_power, reader_study_sample_size
 from medseg.evaluation.voxels import VoxelFigures, voxel_figures
 
 __all__ = [
@@ -45,6 +48,7 @@ __all__ = [
     "PairedDifference",
     "PartialAuc",
     "PixelCounts",
+    "ReaderStudy",
     "ReliabilityCurve",
     "Resampling",
     "RocCurve",
@@ -65,6 +69,7 @@ __all__ = [
     "delong_test_unpaired",
     "delong_variance",
     "dice_score",
+    "dorfman_berbaum_metz",
     "effective_size_interval",
     "evaluate_tables",
     "expected_calibration_error",
@@ -73,10 +78,13 @@ __all__ = [
     "holm",
     "lesionwise_f1",
     "lroc_auc",
+    "mark_study",
     "mask_figures",
+    "match_maps",
     "match_marks",
     "match_pairs",
     "match_readers",
+    "obuchowski_rockette",
     "operating_point",
     "paired_bootstrap",
     "partial_auc",
@@ -84,7 +92,10 @@ __all__ = [
     "permutation_test",
     "precision_recall",
     "predictive_values",
+    "rating_study",
     "read_matches",
+    "reader_study_power",
+    "reader_study_sample_size",
     "reliability_curve",
     "roc_auc",
     "roc_auc_weighted",

@@ -19,7 +19,6 @@ __all__ = [
     "Resampling",
     "bca_interval",
     "bootstrap",
-    "case_weights",
     "mean_weighted",
     "percentile_interval",
 ]
@@ -99,10 +98,14 @@ class Resampling:
         """Units that are drawn."""
         return len(self.stratum)
 
-    def unit_counts(self, n: int, random: np.random.Generator) -> np.ndarray:
-        """How often each unit is drawn in each of `n` replicates, shape (n, unit)."""
+    def _streams(self) -> list[np.random.Generator]:
+        """Random numbers of each stratum, so that draws do not depend on how many are made at a time."""
+        return [np.random.default_rng([self.seed, stratum]) for stratum in range(int(self.stratum.max()) + 1)]
+
+    def _unit_counts(self, n: int, streams: list[np.random.Generator]) -> np.ndarray:
+        """How often each unit is drawn in each of `n` further replicates, shape (n, unit)."""
         counts = np.zeros((n, self.n_units), dtype=np.float32)
-        for stratum in range(int(self.stratum.max()) + 1):
+        for stratum, random in enumerate(streams):
             members = np.flatnonzero(self.stratum == stratum)
             size = len(members)
             drawn = random.integers(size, size=(n, size), dtype=np.int32)
@@ -112,11 +115,10 @@ class Resampling:
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Case weights of all replicates, in blocks of shape (replicate, case)."""
-        random = np.random.default_rng(self.seed)
+        streams = self._streams()
         rows = max(1, BLOCK // max(len(self.unit), 1))
         for start in range(0, self.n_replicates, rows):
-            counts = self.unit_counts(min(rows, self.n_replicates - start), random)
-            yield counts[:, self.unit]
+            yield self._unit_counts(min(rows, self.n_replicates - start), streams)[:, self.unit]
 
     def replicates(self, statistic: Weighted) -> np.ndarray:
         """The statistic in every replicate, shape (replicate, ...)."""
@@ -167,18 +169,6 @@ class Resampling:
         with np.errstate(invalid="ignore", divide="ignore"):
             a = np.where(squares > 0, cubes / (6 * squares**1.5), 0.0)
         return np.nan_to_num(a)
-
-
-def case_weights(patient: np.ndarray, n_replicates: int, seed: int) -> np.ndarray:
-    """How often each case is drawn when patients are drawn with replacement; shape (replicate, case).
-
-    Parameters
-    ----------
-    patient : ndarray of int, shape (case,)
-        Number of each case's patient, from 0.
-    """
-    resampling = Resampling.of(patient, n_cases=len(patient), n_replicates=n_replicates, seed=seed)
-    return resampling.unit_counts(n_replicates, np.random.default_rng(seed))[:, resampling.unit]
 
 
 def percentile_interval(replicates: np.ndarray, confidence: float) -> tuple[float, float]:

@@ -147,4 +147,4 @@ def _overlapping(
     whole = np.where(lesions["ignore"][own][None], first, whole)
     with np.errstate(invalid="ignore", divide="ignore"):
         overlap = np.where(whole > 0, shared / whole, 0.0)
-    return overlap > _threshold(rule), overlap
+    return (overlap >= _threshold(rule)) & (overlap > 0), overlap

@@ -113,6 +113,24 @@ class Matches:
             parts[f"{kind}_case"] = place[case[own]]
         return Matches(**parts)
 
+    def reordered(self, order: np.ndarray) -> "Matches":
+        """The cases in another order, and the lesions and marks by case.
+
+        Parameters
+        ----------
+        order : ndarray of int, shape (n_cases,)
+            Place of each case in the new order.
+        """
+        place = np.empty(len(order), int)
+        place[order] = np.arange(len(order))
+        parts: dict[str, Any] = {"case_id": self.case_id[order], "patient_id": self.patient_id[order]}
+        for kind in ("lesion", "false", "neither"):
+            case = place[getattr(self, f"{kind}_case")]
+            by_case = np.argsort(case, kind="stable")
+            parts |= {name: getattr(self, name)[by_case] for name in self.__slots__ if name.startswith(f"{kind}_")}
+            parts[f"{kind}_case"] = case[by_case]
+        return replace(self, **parts)
+
     def with_lesions(self, keep: np.ndarray) -> "Matches":
         """Only some lesions, for instance those of a size; false positives and cases stay as they are.
 

@@ -39,8 +39,9 @@ def match_marks(
     rule : str
         ``distance``: nearer to the centre than half the diameter; ``luna16``: the same to the challenge's letter (100
         best marks a scan, unknown diameters of excluded findings are 10 mm); ``inside``: inside the lesion's half-open
-        box; ``iou:T``: intersection over union of the boxes above T; ``ior:T``: intersection over the reference above
-        T. For ignored regions both overlaps are the share of the mark that lies in the region.
+        box; ``iou:T``: intersection over union of the boxes of T or more (as COCO and Pascal VOC; any overlap for
+        T = 0); ``ior:T``: the same of the intersection over the reference. For ignored regions both overlaps are the
+        share of the mark that lies in the region.
     assignment : str
         ``best``: the best-scored mark on a lesion counts for it, and one mark may count for several lesions that it
         hits. ``one_to_one``: a mark counts for one lesion at most; of all such assignments that with the greatest sum

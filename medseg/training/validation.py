@@ -8,7 +8,7 @@ from medseg.data.cache import CachedCase
 from medseg.data.preprocess import Prepared
 from medseg.data.store import CaseStore
 from medseg.detectors.settings import ClassificationSettings, SegmentationSettings
-from medseg.evaluation import froc, match_pairs, partial_auc, roc_auc
+from medseg.evaluation import froc, match_pairs, partial_auc_weighted, roc_auc
 from medseg.inference.model import Model
 from medseg.lesion import Finding
 
@@ -57,7 +57,7 @@ def validate(model: Model, store: CaseStore) -> Validation:
         figures["accuracy"] = float(np.mean([bool(row.correct) for row in rows]))
     if len(model.pipeline.classes) <= 2 and positive.any() and not positive.all():
         figures["auc"] = float(roc_auc(positive, score))
-        figures["partial_auc"] = float(partial_auc(positive, score).mcclish)
+        figures["partial_auc"] = float(partial_auc_weighted(positive, score, np.ones((1, len(score))))[0])
     if isinstance(model.pipeline.detector, SegmentationSettings):
         dice = _mean_dice(rows)  # at the threshold that `calibrate` would choose
         figures["dice"] = float("nan") if dice is None else float(dice.max())

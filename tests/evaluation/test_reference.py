@@ -5,7 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from medseg.evaluation import delong_interval, delong_test, froc, match_marks, partial_auc, roc_auc
+from medseg.evaluation import (
+    delong_interval,
+    delong_test,
+    delong_test_unpaired,
+    froc,
+    match_maps,
+    match_marks,
+    partial_auc,
+    roc_auc,
+)
+from medseg.evaluation.maps import component_overlaps
 from medseg.files import read_csv
 
 
@@ -13,6 +23,7 @@ from medseg.files import read_csv
 def subarachnoid(real_data):
     _, rows = read_csv(real_data / "reference/pROC/aSAH.csv")
     table = {marker: np.array([float(row[marker]) for row in rows]) for marker in ("wfns", "s100b", "ndka")}
+    table["female"] = np.array([row["gender"] == "Female" for row in rows])
     table["poor"] = np.array([row["outcome"] == "Poor" for row in rows])
     return table, json.loads((real_data / "reference/pROC/expected.json").read_text())
 
@@ -23,6 +34,7 @@ def test_auc(subarachnoid):
         assert roc_auc(table["poor"], table[marker]) == pytest.approx(value, abs=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore::medseg.errors.EvaluationWarning")
 @pytest.mark.parametrize("side", ["spec", "sens"])
 def test_partial_areas(subarachnoid, side):
     table, expected = subarachnoid
@@ -77,3 +89,62 @@ def test_luna16(real_data):
     rates = (0.125, 0.25, 0.5, 1, 2, 4, 8)
     assert [curve.sensitivity_at(rate) for rate in rates] == pytest.approx(expected["sens"], abs=1e-9)
     assert curve.cpm == pytest.approx(expected["CPM"], abs=1e-9)
+
+
+def test_delong_intervals_of_the_differences(subarachnoid):
+    table, expected = subarachnoid
+    for pair, answer in expected["DeLong_paired"].items():
+        a, b = pair.split("-")
+        test = delong_test(table["poor"], table[a], table[b])
+        assert [test.ci_low, test.ci_high] == pytest.approx(answer["ci"], abs=1e-9)
+
+
+def test_delong_unpaired(subarachnoid):
+    table, expected = subarachnoid
+    for pair, answer in expected["DeLong_unpaired"].items():
+        a, b = pair.split("-")
+        test = delong_test_unpaired(table["poor"], table[a], table["poor"], table[b])
+        assert test.statistic == pytest.approx(answer["D"], abs=1e-9)
+        assert test.p_value == pytest.approx(answer["p"], abs=1e-9)
+
+
+def test_delong_interval_of_a_part_of_the_patients(subarachnoid):
+    table, expected = subarachnoid
+    women = table["female"]
+    auc, low, high = delong_interval(table["poor"][women], table["ndka"][women], logit=False)
+    assert [low, auc, high] == pytest.approx(expected["DeLong_CI95"]["ndka_female"], abs=1e-9)
+
+
+# lesions found, false positives, lesions missed, marks that count as neither. Cases 0 to 8: as overview.md of the
+# cases says. Case 9 is described there as two candidates; the file holds one, of 75 voxels, 3 of them on the lesion.
+PICAI = {
+    0: (0, 0, 0, 0), 1: (0, 0, 1, 0), 2: (0, 1, 0, 0), 3: (0, 1, 1, 0), 4: (1, 0, 0, 0), 5: (1, 1, 0, 0),
+    6: (1, 0, 0, 1), 7: (1, 0, 1, 0), 8: (1, 0, 1, 0), 9: (0, 1, 1, 0),
+}  # fmt: skip
+# counted in the files, which overview.md agrees with but for three values: it gives 3/47 for 3 / (75 + 75 - 3),
+# 1/6 for 60 / (165 + 75 - 60) and 1/11 for 15 / (165 + 75 - 15)
+OVERLAPS = {
+    3: [[0]], 4: [[1 / 3]], 5: [[9 / 41], [1 / 49]], 6: [[1 / 3], [2 / 7]], 7: [[1 / 3, 1 / 3]],
+    8: [[1 / 15, 5 / 11]], 9: [[1 / 49]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", range(10))
+def test_picai(real_data, case):
+    import nibabel
+
+    maps = [
+        np.asarray(nibabel.load(real_data / f"reference/picai/case-{case}_{kind}.nii.gz").dataobj)
+        for kind in ("detection_map", "label")
+    ]
+    matches = match_maps({"case": tuple(maps)})
+    found = int(np.isfinite(matches.lesion_score).sum())
+    counts = (found, len(matches.false_score), matches.n_lesions - found, matches.n_neither)
+    assert counts == PICAI[case]
+    score, _, overlap = component_overlaps(*maps)
+    if case in OVERLAPS:
+        order = np.argsort(score, kind="stable")  # candidate 1 has confidence 1, candidate 2 confidence 2
+        expected = np.array(OVERLAPS[case])
+        assert np.sort(overlap[order], axis=1) == pytest.approx(np.sort(expected, axis=1), abs=1e-9)
+    if case == 6:  # the better overlap decides, not the score
+        assert matches.lesion_score.tolist() == [1.0]
