@@ -40,9 +40,8 @@ def evaluate(
         result, failures = evaluate_predictions(predictions, data, output, rule=rule, overrides=overrides or ())
     else:
         assert cases is not None
-        result = evaluate_table_files(
-            cases, marks, lesions, output, rule=rule, settings=evaluation_settings(overrides or ())
-        )
+        settings = evaluation_settings(overrides or ())
+        result = evaluate_table_files(cases, marks, lesions, output, rule=rule, settings=settings)
     for line in summary_lines(result):
         print(line)
     some_failed(failures)

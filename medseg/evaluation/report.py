@@ -20,7 +20,7 @@ from medseg.evaluation.pixel_level import pixel_level
 from medseg.evaluation.precision import precision_recall
 from medseg.evaluation.roc import roc_curve
 from medseg.evaluation.settings import EvaluationSettings
-from medseg.evaluation.tables import Columns, Source, cases_table
+from medseg.evaluation.tables import Columns, Source, cases_table, marks_table
 from medseg.evaluation.voxels import VoxelFigures
 
 __all__ = ["PixelEvidence", "evaluate_evidence", "evaluate_tables", "evidence_of_tables"]
@@ -68,6 +68,8 @@ def evidence_of_tables(
     if marks is not None and lesions is None:
         raise TableError("marks are given without lesions; a table of lesions may be empty but for its header")
     table = cases_table(cases)
+    if marks is not None:
+        _check_one_reader(marks_table(marks, table["case_id"]))
     matches = None
     options: Any = {"assignment": settings.assignment, "duplicates": settings.duplicates}
     if lesions is not None and pairs is not None:
@@ -76,6 +78,17 @@ def evidence_of_tables(
         matches = match_marks(cases, marks, lesions, rule=rule, class_aware=settings.class_aware, **options)
     label, score = case_labels(table, matches), case_scores(table, marks)
     return Evidence(table, label, score, matches, pixel.masks if pixel else {}, pixel.pixels if pixel else {})
+
+
+def _check_one_reader(marks: Columns) -> None:
+    """Refuse marks of several readers, which would count as those of one."""
+    for column in ("reader", "modality"):
+        names = sorted(set(marks[column].tolist()))
+        if len(names) > 1:
+            raise TableError(
+                f"marks: there are several values of {column} ({', '.join(names[:3])}): match them apart with "
+                "match_readers, or compare them with mark_study"
+            )
 
 
 def evaluate_tables(

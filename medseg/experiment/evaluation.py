@@ -17,6 +17,7 @@ from medseg.evaluation.evidence import Evidence
 from medseg.evaluation.report import PixelEvidence, evaluate_evidence, evidence_of_tables
 from medseg.evaluation.settings import EvaluationSettings
 from medseg.experiment.evaluation_folder import write_evaluation
+from medseg.experiment.reader_evaluation import evaluate_readers, has_several_readers
 from medseg.experiment.reference import Reference, VoxelCases, counted_voxels, read_map, read_reference
 from medseg.files import read_csv, read_json, write_csv
 from medseg.lesion import Lesion
@@ -64,13 +65,18 @@ def evaluate_table_files(
 ) -> dict[str, Any]:
     """Evaluate tables given as CSV files and write the evaluation folder.
 
+    Marks of several readers or modalities make a reader study (`evaluate_readers`).
+
     Raises
     ------
     TableError
         When a table is wrong, naming the case.
     """
     settings = settings or EvaluationSettings()
-    evidence = evidence_of_tables(cases, marks, lesions, settings=settings, rule=rule or settings.rule or "distance")
+    rule = rule or settings.rule or "distance"
+    if marks is not None and lesions is not None and has_several_readers(cases, marks):
+        return evaluate_readers(cases, marks, lesions, Path(output), rule=rule, settings=settings)
+    evidence = evidence_of_tables(cases, marks, lesions, settings=settings, rule=rule)
     result = evaluate_evidence(evidence, settings=settings)
     result["settings"] = settings.model_dump(mode="json")
     write_evaluation(Path(output), evidence, result)

@@ -3,7 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["figure_rows", "figure_text", "named_figures", "summary_lines", "summary_rows"]
+__all__ = ["READER_FIGURES", "figure_rows", "figure_text", "named_figures", "parts_of", "summary_lines", "summary_rows"]
+
+READER_FIGURES = {"cpm": "CPM", "wafroc_auc": "wAFROC area"}
+DESIGNS = {
+    "random_both": "readers and cases random", "fixed_readers": "readers fixed", "fixed_cases": "cases fixed",
+}  # fmt: skip
 
 
 def figure_text(figure: dict[str, Any] | None) -> str:
@@ -23,10 +28,19 @@ def figure_text(figure: dict[str, Any] | None) -> str:
     return f"{figure['value']:.3f} ({figure['ci_low']:.3f} to {figure['ci_high']:.3f})"
 
 
-def summary_rows(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Name and text of each main figure of an evaluation or of one of its groups."""
+def summary_rows(result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Name, text and method of the interval of each main figure of an evaluation or of one of its groups."""
     for _, name, figure in named_figures(result):
-        yield name, figure_text(figure)
+        yield name, figure_text(figure), figure.get("ci_method", "")
+
+
+def parts_of(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The groups by which the figures are given again, by name."""
+    return {
+        f"{column} {value}": content
+        for column in ("group", "view", "scanner", "sex", "age")
+        for value, content in result.get(f"by_{column}", {}).items()
+    }
 
 
 def named_figures(result: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -96,10 +110,7 @@ def _pixel_figures(pixel: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 def figure_rows(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows of the table of figures: all cases, then each part."""
-    parts = {"all cases": result}
-    for key in ("by_group", "by_view", "by_scanner", "by_sex", "by_age"):
-        parts |= {f"{key[3:]} {name}": content for name, content in result.get(key, {}).items()}
-    for part, content in parts.items():
+    for part, content in ({"all cases": result} | parts_of(result)).items():
         for level, name, figure in named_figures(content):
             yield {
                 "level": level, "part": part, "figure": name, "value": figure["value"], "ci_low": figure["ci_low"],
@@ -109,6 +120,9 @@ def figure_rows(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def summary_lines(result: dict[str, Any]) -> Iterator[str]:
     """Lines for a terminal."""
+    if "readers" in result:
+        yield from _reader_lines(result)
+        return
     counts = result["counts"]
     yield f"{counts['n_cases']} cases of {counts['n_patients']} patients, {counts['n_positive']} positive"
     if counts.get("n_unlabelled"):
@@ -120,13 +134,39 @@ def summary_lines(result: dict[str, Any]) -> Iterator[str]:
         yield f"NOTE: {result['notice']}"
     if "warning" in result:
         yield f"WARNING: {result['warning']}"
-    for name, text in summary_rows(result):
-        yield f"{name:<44} {text}"
+    for name, text, _ in summary_rows(result):
+        yield f"{name:<46} {text}"
     few = result.get("case_level", {}).get("partial_auc", {}).get("warning")
     if few:
         yield f"WARNING: partial AUC: {few}"
-    parts = {key: result[key] for key in ("by_group", "by_view", "by_scanner", "by_sex", "by_age") if key in result}
-    for group, content in ((f"{key[3:]} {name}", part) for key, all_ in parts.items() for name, part in all_.items()):
+    for group, content in parts_of(result).items():
         yield f"{group}: {content['counts']['n_cases']} cases, {content['counts']['n_positive']} positive"
-        for name, text in summary_rows(content):
-            yield f"  {name:<42} {text}"
+        for name, text, _ in summary_rows(content):
+            yield f"  {name:<44} {text}"
+
+
+def _reader_lines(result: dict[str, Any]) -> Iterator[str]:
+    """Lines of an evaluation of several readers."""
+    counts = result["counts"]
+    yield f"{counts['n_cases']} cases of {counts['n_patients']} patients, {counts['n_lesions']} lesions"
+    for row in result["readers"]:
+        figures = ", ".join(
+            f"{name} {row[key]['value']:.3f}" for key, name in READER_FIGURES.items() if row[key]["value"] is not None
+        )
+        yield f"{row['modality'] or 'modality'} {row['reader'] or 'reader'}: {row['n_marks']} marks, {figures}"
+    study = result["reader_study"]
+    if study is None:
+        yield f"no comparison of the modalities: {result['reader_study_reason']}"
+        return
+    for key, name in DESIGNS.items():
+        design = study[key]
+        if design["undefined"]:
+            yield f"{name}: {design['undefined']}"
+            continue
+        df = f"{design['df_numerator']:g}, {design['df_denominator'] or float('inf'):.2f}"
+        yield f"{name}: F {design['f']:.3f} ({df} degrees of freedom), p {design['p_value']:.4f}"
+        for row in design["differences"]:
+            yield (
+                f"  {row['first']} - {row['second']}: {row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f}), "
+                f"p {row['p_value']:.4f}"
+            )

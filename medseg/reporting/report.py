@@ -15,12 +15,26 @@ from medseg.drawing.filters import FIRST_LAYER
 from medseg.drawing.look import svg_text
 from medseg.drawing.training_figure import training_figure
 from medseg.errors import OutputError
-from medseg.experiment.summary import summary_rows
+from medseg.experiment.summary import parts_of, summary_rows
 from medseg.files import read_csv, read_json, write_text
 
 __all__ = ["write_report"]
 
 GALLERY = 24
+TERMS = (
+    ("AUC", "Probability that a case with a lesion scores higher than one without; 0.5 is chance."),
+    ("Partial AUC", "The area over the stated range of false-positive fraction only. McClish: scaled so that 0.5 is "
+     "chance and 1 perfect; raw: the area itself."),
+    ("Sensitivity at n false positives a case", "Share of lesions found when the threshold lets n false marks through "
+     "on average (FROC)."),
+    ("CPM", "Mean of the sensitivities at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives a case."),
+    ("wAFROC area", "Probability that a lesion is rated above the highest false mark of a case without lesion, every "
+     "case with lesions counting the same."),
+    ("Dice, surface Dice", "Overlap of predicted and reference mask; share of both surfaces that lie within the "
+     "tolerance of each other."),
+    ("AUPRO", "Mean share of each lesion that is covered, averaged over false-positive fractions of voxels."),
+    ("Average precision", "Area under the curve of precision against sensitivity, by steps."),
+)  # fmt: skip
 WIDTH = 720  # pixels of a picture in the page
 
 
@@ -30,7 +44,7 @@ def write_report(sources: Sequence[str | Path], output: str | Path, *, title: st
     Parameters
     ----------
     sources : sequence of path
-        Run, prediction and evaluation folders in any order; each is known by its files.
+        Run, prediction, evaluation and comparison folders in any order; each is known by its files.
     output : path
         HTML file; nothing is loaded from elsewhere.
 
@@ -39,10 +53,11 @@ def write_report(sources: Sequence[str | Path], output: str | Path, *, title: st
     OutputError
         When a source is none of these.
     """
-    content: dict[str, Any] = {"runs": [], "predictions": [], "evaluations": [], "notes": []}
+    kinds = ("runs", "predictions", "evaluations", "comparisons", "notes")
+    content: dict[str, Any] = {kind: [] for kind in kinds} | {"terms": TERMS}
     for source in map(Path, sources):
         _add(source, content)
-    names = [part["name"] for kind in ("evaluations", "runs", "predictions") for part in content[kind]]
+    names = [part["name"] for kind in ("evaluations", "comparisons", "runs", "predictions") for part in content[kind]]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("medseg.reporting", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -59,6 +74,8 @@ def _add(source: Path, content: dict[str, Any]) -> None:
     try:
         if (source / "evaluation.json").is_file():
             parts.append(("evaluations", _evaluation(source)))
+        if (source / "comparison.json").is_file():
+            parts.append(("comparisons", _comparison(source)))
         if (source / "predictions.json").is_file():
             parts.append(("predictions", _predictions(source)))
         if (source / "plan.json").is_file() and (source / "log.csv").is_file():
@@ -68,7 +85,9 @@ def _add(source: Path, content: dict[str, Any]) -> None:
     except (KeyError, TypeError, ValueError) as error:
         raise OutputError(f"{source}: a file in it is damaged ({type(error).__name__}: {error})") from error
     if not parts:
-        raise OutputError(f"{source}: neither a run, nor predictions, nor an evaluation; nothing to report")
+        raise OutputError(
+            f"{source}: neither a run, nor predictions, nor an evaluation or comparison; nothing to report"
+        )
     for kind, part in parts:
         content[kind].append(part)
 
@@ -76,9 +95,39 @@ def _add(source: Path, content: dict[str, Any]) -> None:
 def _evaluation(folder: Path) -> dict[str, Any]:
     result = read_json(folder / "evaluation.json", needs=("counts", "intervals", "case_level"))
     plots = [(sentence, svg_text(figure)) for sentence, figure in evaluation_plots(result).values()]
-    groups = {name: (group["counts"], list(summary_rows(group))) for name, group in result.get("by_group", {}).items()}
-    name = result.get("pipeline", folder.name)
-    return {"name": name, "result": result, "rows": list(summary_rows(result)), "groups": groups, "plots": plots}
+    groups = {name: (group["counts"], list(summary_rows(group))) for name, group in parts_of(result).items()}
+    few = result["case_level"].get("partial_auc", {}).get("warning", "")
+    return {
+        "name": result.get("pipeline", folder.name),
+        "result": result,
+        "rows": list(summary_rows(result)),
+        "groups": groups,
+        "plots": plots,
+        "few": few,
+    }
+
+
+def _comparison(folder: Path) -> dict[str, Any]:
+    result = read_json(folder / "comparison.json", needs=("a", "b", "counts", "settings", "differences"))
+    rows = []
+    for row in result["differences"]:
+        interval = "" if row["ci_low"] is None else f" ({row['ci_low']:+.3f} to {row['ci_high']:+.3f})"
+        p_values = ("undefined" if row[name] is None else f"{row[name]:.4f}" for name in ("p_value", "p_holm"))
+        values = f"{row['value_a']:.3f}", f"{row['value_b']:.3f}", f"{row['difference']:+.3f}{interval}"
+        rows.append((row["figure"], *values, *p_values, row["test"]))
+    captions = {"roc": "ROC curves of cases", "froc": "FROC curves of lesions", "differences": "Differences A − B"}
+    plots = []
+    for name, caption in captions.items():
+        path = folder / "plots" / f"{name}.svg"
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+            plots.append((caption, text[text.index("<svg") :]))
+    return {
+        "name": f"{result['a']['folder']} and {result['b']['folder']}",
+        "result": result,
+        "rows": rows,
+        "plots": plots,
+    }
 
 
 def _run(folder: Path) -> dict[str, Any]:

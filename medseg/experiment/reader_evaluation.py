@@ -1,0 +1,85 @@
+"""Evaluation of tables in which several readers marked the cases, in one or several modalities."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from medseg.errors import TableError
+from medseg.evaluation.figures import Figures, undefined
+from medseg.evaluation.froc import froc, lesion_strata
+from medseg.evaluation.lesion_level import lesion_statistics
+from medseg.evaluation.matching import match_readers
+from medseg.evaluation.readers import mark_study
+from medseg.evaluation.settings import EvaluationSettings
+from medseg.evaluation.tables import cases_table, marks_table
+from medseg.experiment.summary import READER_FIGURES
+from medseg.experiment.table_files import write_table
+from medseg.files import write_json
+
+__all__ = ["evaluate_readers", "has_several_readers"]
+
+
+def has_several_readers(cases: Path, marks: Path | None) -> bool:
+    """Whether the marks are of more than one reader or modality."""
+    if marks is None:
+        return False
+    table = marks_table(marks, cases_table(cases)["case_id"])
+    return len(set(zip(table["reader"].tolist(), table["modality"].tolist()))) > 1
+
+
+def evaluate_readers(
+    cases: Path, marks: Path, lesions: Path, output: Path, *, rule: str, settings: EvaluationSettings
+) -> dict[str, Any]:
+    """Figures of every reader in every modality, and the comparison of the modalities over readers and cases.
+
+    Returns
+    -------
+    dict
+        The content of ``evaluation.json``: ``readers``, and ``reader_study`` by wAFROC area, null with the reason
+        where the readers did not all mark in all modalities.
+
+    Raises
+    ------
+    TableError
+        When a table is wrong.
+    """
+    options: dict[str, Any] = {
+        "assignment": settings.assignment, "duplicates": settings.duplicates, "class_aware": settings.class_aware,
+    }  # fmt: skip
+    found = match_readers(cases, marks, lesions, rule=rule, **options)
+    readers: list[dict[str, Any]] = []
+    for (modality, reader), matches in found.items():
+        compute = Figures(matches.patient_id, lesion_strata(matches), settings)
+        statistics = lesion_statistics(matches, settings)
+        figures = {
+            name: compute.bca(statistics[name], "needs lesions, wAFROC also lesion-free cases")
+            for name in READER_FIGURES
+        }
+        n_marks = len(matches.false_score) + matches.n_neither + int(froc(matches).n_hits[-1])
+        readers.append({"modality": modality, "reader": reader, "n_marks": n_marks, **figures})
+    table = cases_table(cases)
+    nothing = undefined("the marks are of several readers: see readers and reader_study")
+    result: dict[str, Any] = {
+        "schema_version": 1,
+        "counts": {
+            "n_cases": len(table["case_id"]), "n_patients": len(set(table["patient_id"].tolist())),
+            "n_positive": int(next(iter(found.values())).positive.sum()),
+            "n_lesions": next(iter(found.values())).n_lesions,
+        },
+        "settings": settings.model_dump(mode="json"),
+        "case_level": {"auc": nothing},
+        "readers": readers,
+    }  # fmt: skip
+    try:
+        result["reader_study"] = asdict(mark_study(cases, marks, lesions, rule=rule, confidence=settings.confidence))
+    except TableError as error:
+        result["reader_study"], result["reader_study_reason"] = None, str(error)
+    columns = ("modality", "reader", "figure", "value", "ci_low", "ci_high")
+    rows: list[dict[str, Any]] = [
+        {"modality": row["modality"], "reader": row["reader"], "figure": name, **row[key]}
+        for row in readers
+        for key, name in READER_FIGURES.items()
+    ]
+    write_table(output / "figures", columns, rows, title="Figures of the readers")
+    write_json(output / "evaluation.json", result)
+    return result
