@@ -178,7 +178,7 @@ def _levels(
         content["lesion_level"] = lesion_level(placed, settings)
     if with_pixels:
         content["pixel_level"] = pixel_level(evidence, settings, voxels)
-    if threshold is not None:
+    if threshold is not None and not (evidence.label > 1).any():
         at: dict[str, Any] = {"threshold": threshold, "case_level": case_operating_point(evidence, settings, threshold)}
         if placed is not None:
             at["lesion_level"] = lesion_operating_point(placed, settings, threshold)
