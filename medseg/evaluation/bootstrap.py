@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
 
 from medseg.errors import EvaluationWarning, TableError
 from medseg.evaluation.checks import checked_confidence, numbered
+from medseg.evaluation.distributions import normal_cdf, normal_quantile
 
 __all__ = [
     "Interval",
@@ -192,11 +192,11 @@ def bca_interval(value: float, replicates: np.ndarray, acceleration: float, conf
     close = np.isclose(defined, value, rtol=1e-12, atol=1e-12)
     share = (np.sum(defined[~close] < value) + close.sum() / 2) / len(defined)
     share = min(max(float(share), 0.5 / len(defined)), 1 - 0.5 / len(defined))
-    shift = float(norm.ppf(share))
+    shift = normal_quantile(share)
     tails = []
-    for z in norm.ppf([(1 - confidence) / 2, (1 + confidence) / 2]):
+    for z in (normal_quantile((1 - confidence) / 2), normal_quantile((1 + confidence) / 2)):
         bend = 1 - acceleration * (shift + z)
-        tails.append(float(norm.cdf(shift + (shift + z) / bend)) if bend > 0 else float(z > 0))
+        tails.append(normal_cdf(shift + (shift + z) / bend) if bend > 0 else float(z > 0))
     low, high = np.percentile(defined, [100 * tail for tail in tails])
     return float(low), float(high)
 

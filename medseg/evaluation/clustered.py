@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
 
 from medseg.errors import TableError
 from medseg.evaluation.bootstrap import Interval
 from medseg.evaluation.checks import checked_confidence, checked_ratings, numbered
 from medseg.evaluation.delong import AucTest, delong_interval, placements
+from medseg.evaluation.distributions import two_sided_quantile
 from medseg.evaluation.proportions import auc_score_interval, logit_interval
 
 __all__ = ["auc_interval", "clustered_auc", "clustered_auc_test", "clustered_covariance"]
@@ -98,7 +98,7 @@ def clustered_auc(
         sizes = (len(np.unique(patient[truth])), len(np.unique(patient[~truth])))
         return value, *auc_score_interval(value, *sizes, confidence=confidence)
     if not logit:
-        width = float(norm.ppf(0.5 + checked_confidence(confidence) / 2)) * error
+        width = two_sided_quantile(checked_confidence(confidence)) * error
         return value, max(0.0, value - width), min(1.0, value + width)
     return value, *logit_interval(value, error, confidence=confidence)
 

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm, rankdata
-from scipy.stats import t as student
 
 from medseg.errors import TableError
 from medseg.evaluation.checks import checked_confidence, checked_ratings
+from medseg.evaluation.distributions import midranks, two_sided_p, two_sided_quantile
 from medseg.evaluation.proportions import auc_score_interval, logit_interval
 
 __all__ = [
@@ -67,10 +66,9 @@ class AucTest:
         if error < 1e-12:  # rounding error of a difference that does not vary
             p_value = 1.0 if abs(difference) < 1e-12 else math.nan
             return cls(auc_a, auc_b, math.nan, p_value, difference, difference, df)
-        law = norm if math.isinf(df) else student(df)
         statistic = difference / error
-        width = float(law.ppf(0.5 + checked_confidence(confidence) / 2)) * error
-        p_value = 2 * float(law.sf(abs(statistic)))
+        width = two_sided_quantile(checked_confidence(confidence), df) * error
+        p_value = two_sided_p(statistic, df)
         return cls(auc_a, auc_b, statistic, p_value, difference - width, difference + width, df)
 
 
@@ -88,7 +86,7 @@ def placements(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.nda
         above it, ties counting half. Both have the AUC as their mean.
     """
     m, n = int(truth.sum()), int((~truth).sum())
-    everything, diseased, healthy = rankdata(score), rankdata(score[truth]), rankdata(score[~truth])
+    everything, diseased, healthy = midranks(score), midranks(score[truth]), midranks(score[~truth])
     return (everything[truth] - diseased) / n, 1 - (everything[~truth] - healthy) / m
 
 
@@ -160,7 +158,7 @@ def delong_interval(
     auc, covariance = delong_covariance(truth, score[None])
     value, error = float(auc[0]), math.sqrt(max(float(covariance[0, 0]), 0))
     if not logit:
-        width = float(norm.ppf(0.5 + confidence / 2)) * error
+        width = two_sided_quantile(confidence) * error
         return value, max(0.0, value - width), min(1.0, value + width)
     if error < 1e-12:
         return value, *auc_score_interval(value, int(truth.sum()), int((~truth).sum()), confidence=confidence)

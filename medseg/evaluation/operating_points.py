@@ -6,11 +6,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
 
 from medseg.errors import TableError
 from medseg.evaluation.areas import weighted_roc
 from medseg.evaluation.checks import checked_confidence, checked_ratings
+from medseg.evaluation.distributions import two_sided_quantile
 from medseg.evaluation.proportions import wilson
 
 __all__ = [
@@ -104,7 +104,7 @@ def _ratio_interval(a: int, n: int, b: int, m: int, confidence: float) -> Bounds
     if a == 0 or b == 0:
         return math.nan, math.nan
     error = math.sqrt(1 / a - 1 / n + 1 / b - 1 / m)
-    factor = math.exp(float(norm.ppf(0.5 + checked_confidence(confidence) / 2)) * error)
+    factor = math.exp(two_sided_quantile(checked_confidence(confidence)) * error)
     ratio = (a / n) / (b / m)
     return ratio / factor, ratio * factor
 

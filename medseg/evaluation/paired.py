@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 from medseg.errors import TableError
 from medseg.evaluation.bootstrap import Method, Resampling, bca_interval, percentile_interval
 from medseg.evaluation.checks import checked_confidence
+from medseg.evaluation.distributions import midranks
 
 __all__ = ["PairedDifference", "holm", "paired_bootstrap", "permutation_test", "shared_ranks"]
 
@@ -144,7 +144,7 @@ def _ranks(scores: np.ndarray) -> np.ndarray:
     known = np.isfinite(scores)
     ranks = scores.copy()
     if known.any():
-        ranks[known] = (rankdata(scores[known]) - 0.5) / known.sum()
+        ranks[known] = (midranks(scores[known]) - 0.5) / known.sum()
     return ranks
 
 

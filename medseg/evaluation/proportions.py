@@ -5,10 +5,10 @@ import math
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, logit
-from scipy.stats import beta, norm
 
 from medseg.errors import TableError
 from medseg.evaluation.checks import checked_confidence
+from medseg.evaluation.distributions import beta_quantile, two_sided_quantile
 
 __all__ = ["auc_score_interval", "clopper_pearson", "effective_size_interval", "logit_interval", "wilson"]
 
@@ -29,7 +29,7 @@ def wilson(successes: float, n: float, *, confidence: float = 0.95) -> tuple[flo
     """
     if not 0 <= successes <= n:
         raise TableError(f"{successes} successes of {n}: a proportion lies between 0 and 1")
-    z = float(norm.ppf(0.5 + checked_confidence(confidence) / 2))
+    z = two_sided_quantile(checked_confidence(confidence))
     if n == 0:
         return math.nan, math.nan
     p = successes / n
@@ -52,8 +52,8 @@ def clopper_pearson(successes: int, n: int, *, confidence: float = 0.95) -> tupl
     if n == 0:
         return math.nan, math.nan
     tail = (1 - checked_confidence(confidence)) / 2
-    low = 0.0 if successes == 0 else float(beta.ppf(tail, successes, n - successes + 1))
-    high = 1.0 if successes == n else float(beta.isf(tail, successes + 1, n - successes))
+    low = 0.0 if successes == 0 else beta_quantile(tail, successes, n - successes + 1)
+    high = 1.0 if successes == n else beta_quantile(1 - tail, successes + 1, n - successes)
     return low, high
 
 
@@ -64,7 +64,7 @@ def logit_interval(value: float, error: float, *, confidence: float = 0.95) -> t
     """
     if value <= 0 or value >= 1:
         return value, value
-    width = float(norm.ppf(0.5 + checked_confidence(confidence) / 2)) * error / (value * (1 - value))
+    width = two_sided_quantile(checked_confidence(confidence)) * error / (value * (1 - value))
     centre = float(logit(value))
     return float(expit(centre - width)), float(expit(centre + width))
 
@@ -108,7 +108,7 @@ def auc_score_interval(
     n_positive, n_negative : int
         Cases, or patients, with and without disease.
     """
-    z = float(norm.ppf(0.5 + checked_confidence(confidence) / 2))
+    z = two_sided_quantile(checked_confidence(confidence))
     middle = (n_positive + n_negative) / 2 - 1
 
     def excess(a: float) -> float:

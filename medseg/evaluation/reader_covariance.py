@@ -5,9 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
-from medseg.errors import TableError
+from medseg.evaluation import delong
 
 __all__ = ["ErrorCovariance", "delong_covariance", "error_covariance", "jackknife_covariance", "leave_one_out"]
 
@@ -87,20 +86,9 @@ def delong_covariance(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray
     TableError
         With fewer than two cases of a kind.
     """
-    truth, shape = np.asarray(truth, dtype=bool), scores.shape[:2]
-    n_diseased, n_healthy = int(truth.sum()), int((~truth).sum())
-    if min(n_diseased, n_healthy) < 2:
-        raise TableError(
-            "DeLong's covariance needs at least two cases with and two without disease, "
-            f"found {n_diseased} and {n_healthy}"
-        )
-    flat = scores.reshape(-1, scores.shape[2])
-    everything = rankdata(flat, axis=1)
-    # placement values by midranks (Sun and Xu 2014, doi:10.1109/LSP.2014.2337313)
-    diseased = (everything[:, truth] - rankdata(flat[:, truth], axis=1)) / n_healthy
-    healthy = 1 - (everything[:, ~truth] - rankdata(flat[:, ~truth], axis=1)) / n_diseased
-    covariance = np.cov(diseased) / n_diseased + np.cov(healthy) / n_healthy
-    return diseased.mean(axis=1).reshape(shape), np.reshape(covariance, (*shape, *shape))
+    shape = scores.shape[:2]
+    auc, covariance = delong.delong_covariance(np.asarray(truth, dtype=bool), scores.reshape(-1, scores.shape[2]))
+    return auc.reshape(shape), np.reshape(covariance, (*shape, *shape))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

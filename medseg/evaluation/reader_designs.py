@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy.stats import chi2, f, t
 
 from medseg.errors import TableError
+from medseg.evaluation.distributions import f_tail, two_sided_p, two_sided_quantile
 from medseg.evaluation.reader_study import (
     FIXED_READERS,
     DesignTest,
@@ -158,15 +158,13 @@ def _ratio(value: float, error: float) -> float:
 def _p_of_f(statistic: float, df_numerator: float, df_denominator: float) -> float:
     if math.isnan(statistic) or statistic == 0:
         return 1.0 if statistic == 0 else math.nan
-    if math.isinf(df_denominator):  # the limit, which SciPy's F distribution does not give
-        return float(chi2.sf(statistic * df_numerator, df_numerator))
-    return float(f.sf(statistic, df_numerator, df_denominator))
+    return f_tail(statistic, df_numerator, df_denominator)
 
 
 def _interval(value: float, variance: float, df: float, confidence: float) -> tuple[float, float, float, float]:
     """Standard error, degrees of freedom and both ends."""
     error = math.sqrt(max(variance, 0.0)) if not math.isnan(variance) else math.nan
-    width = float(t.ppf(0.5 + confidence / 2, df)) * error
+    width = two_sided_quantile(confidence, df) * error
     return error, df, value - width, value + width
 
 
@@ -184,7 +182,7 @@ def _differences(
         value = float(values[first] - values[second])
         error, _, low, high = _interval(value, 2 * error_term / n_readers, df, confidence)
         statistic = _ratio(value, error)
-        p_value = 1.0 if statistic == 0 else float(2 * t.sf(abs(statistic), df))
+        p_value = 1.0 if statistic == 0 else two_sided_p(statistic, df)
         names = modalities[first], modalities[second]
         differences.append(ModalityDifference(*names, value, error, df, p_value, low, high, reader))
     return differences

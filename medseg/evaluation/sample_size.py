@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2, f, ncf, ncx2
+from scipy import special
 
 from medseg.errors import TableError
 from medseg.evaluation.reader_study import FIXED_CASES, FIXED_READERS, RANDOM_BOTH, ReaderStudy, VarianceComponents
@@ -204,8 +204,8 @@ def _power(
     with np.errstate(divide="ignore"):
         noncentrality = n_readers * difference**2 / 2 / error
     if design == FIXED_READERS:
-        power = ncx2.sf(chi2.ppf(1 - level, 1), 1, noncentrality)
+        power = 1 - special.chndtr(special.chdtri(1, level), 1, noncentrality)
     else:
         finite = np.minimum(df, 1e9)  # SciPy's noncentral F has no infinite degrees of freedom
-        power = ncf.sf(f.ppf(1 - level, 1, finite), 1, finite, noncentrality)
+        power = 1 - special.ncfdtr(1, finite, noncentrality, special.fdtri(1, finite, 1 - level))
     return noncentrality, df, np.where(error > 0, power, 1.0)
