@@ -187,8 +187,10 @@ def _beside(axes: Any, labels: Sequence[tuple[float, str]]) -> None:
 
 
 def _signed(value: float) -> str:
-    """Three digits, with the minus sign of print."""
-    return f"{value:.3g}".replace("-", "−")
+    """Three decimals below 1, else three digits, never an exponent; with the minus sign of print."""
+    size = abs(value)
+    text = f"{value:.3f}" if size < 1 else f"{value:.3g}" if size < 100 else f"{value:,.0f}"
+    return text.replace("-", "−")
 
 
 def _written(value: float, low: float, high: float) -> str:

@@ -13,8 +13,9 @@ from medseg.evaluation.clustered import auc_interval, clustered_auc, clustered_a
 from medseg.evaluation.cross_validation import cross_validated
 from medseg.evaluation.delong import AucTest, delong_interval, delong_test, delong_test_unpaired, delong_variance
 from medseg.evaluation.froc import FrocCurve, froc, froc_interval
+from medseg.evaluation.lesionwise import LesionwiseF1, lesionwise_f1
 from medseg.evaluation.maps import match_maps
-from medseg.evaluation.masks import LesionwiseF1, MaskFigures, dice_score, lesionwise_f1, mask_figures
+from medseg.evaluation.masks import MaskFigures, dice_score, mask_figures
 from medseg.evaluation.matches import Matches, read_matches
 from medseg.evaluation.matching import match_marks, match_pairs, match_readers
 from medseg.evaluation.operating_points import (

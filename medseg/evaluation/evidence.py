@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from medseg.errors import TableError
-from medseg.evaluation.masks import LesionwiseF1, MaskFigures
+from medseg.evaluation.lesionwise import LesionwiseF1
+from medseg.evaluation.masks import MaskFigures
 from medseg.evaluation.matches import Matches
 from medseg.evaluation.pixel import PixelCounts
 from medseg.evaluation.tables import Columns, Source, marks_table

@@ -12,7 +12,8 @@ from medseg.evaluation.case_level import case_level, case_operating_point
 from medseg.evaluation.evidence import Evidence, case_labels, case_scores, failed_cases
 from medseg.evaluation.froc import froc
 from medseg.evaluation.lesion_level import froc_band, lesion_level, lesion_operating_point
-from medseg.evaluation.masks import LesionwiseF1, MaskFigures
+from medseg.evaluation.lesionwise import LesionwiseF1
+from medseg.evaluation.masks import MaskFigures
 from medseg.evaluation.matches import Matches
 from medseg.evaluation.matching import check_rule, match_marks, match_pairs
 from medseg.evaluation.pixel import PixelCounts

@@ -121,7 +121,7 @@ def compare_evaluations(
         result["notice"] = notice
     output = Path(output)
     write_table(output / "comparison", ROW_COLUMNS, rows, title="Differences A - B")
-    _plots(pair, rows, output / "plots")
+    _plots(pair, rows, {name: f"{name}: {result[name.lower()]['folder']}" for name in "AB"}, output / "plots")
     write_json(output / "comparison.json", result)
     return result
 
@@ -277,16 +277,16 @@ def _of_lesion(evidence: Evidence, case_id: str, name: str) -> float:
     return getattr(found[0], name) if found is not None and found[0].n_reference else np.nan
 
 
-def _plots(pair: _Pair, rows: list[dict[str, Any]], folder: Path) -> None:
+def _plots(pair: _Pair, rows: list[dict[str, Any]], names: dict[str, str], folder: Path) -> None:
     usable = ~(np.isnan(pair.a.score) | np.isnan(pair.b.score)) & np.isin(pair.a.label, (0, 1))
     truth = pair.a.label[usable]
     if set(np.unique(truth)) == {0, 1}:
         curves = [roc_curve(truth, evidence.score[usable]) for evidence in (pair.a, pair.b)]
-        named = {name: (curve.fpr, curve.tpr) for name, curve in zip("AB", curves)}
+        named = {names[name]: (curve.fpr, curve.tpr) for name, curve in zip("AB", curves)}
         save_figure(roc_plot(named, fpr_range=pair.settings.fpr_range), folder / "roc")
     if pair.a.matches is not None and pair.b.matches is not None and pair.a.matches.n_lesions:
         points = [froc(matches) for matches in (pair.a.matches, pair.b.matches)]
-        drawn = {name: (point.fp_per_case, point.sensitivity) for name, point in zip("AB", points)}
+        drawn = {names[name]: (point.fp_per_case, point.sensitivity) for name, point in zip("AB", points)}
         save_figure(froc_plot(drawn, rates=pair.settings.fp_per_case), folder / "froc")
     bars = [
         (row["figure"], row["difference"], row["ci_low"], row["ci_high"])

@@ -162,6 +162,8 @@ def evaluate_predictions(
 def _read_predictions(
     folder: Path,
 ) -> tuple[dict[str, Any], list[dict[str, str]], dict[str, list[dict[str, str]]]]:
+    if not folder.is_dir():
+        raise OutputError(f"{folder}: no such folder; predictions are made by `medseg predict`")
     stamp = folder / "predictions.json"
     about = read_json(stamp, needs=("evaluation", "detector", "pipeline")) if stamp.is_file() else {}
     if not about.get("complete") or not (folder / "cases.csv").is_file():

@@ -9,7 +9,8 @@ import numpy as np
 from medseg.drawing.evaluation_plots import write_plots
 from medseg.errors import OutputError
 from medseg.evaluation.evidence import Evidence, case_labels, case_scores, failed_cases
-from medseg.evaluation.masks import LesionwiseF1, MaskFigures
+from medseg.evaluation.lesionwise import LesionwiseF1
+from medseg.evaluation.masks import MaskFigures
 from medseg.evaluation.matches import read_matches
 from medseg.evaluation.tables import DESCRIPTIONS, cases_table
 from medseg.experiment.summary import figure_rows
@@ -79,6 +80,8 @@ def read_evaluation(folder: str | Path) -> tuple[dict[str, Any], Evidence]:
         When a table in it is damaged.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise OutputError(f"{folder}: no such folder; evaluations are made by `medseg evaluate`")
     if not (folder / "evaluation.json").is_file():
         raise OutputError(f"{folder}: no evaluation.json there; make an evaluation with `medseg evaluate`")
     if not (folder / "cases.csv").is_file():

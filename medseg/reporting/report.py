@@ -70,6 +70,8 @@ def write_report(sources: Sequence[str | Path], output: str | Path, *, title: st
 
 def _add(source: Path, content: dict[str, Any]) -> None:
     """Add what a folder holds to the content of the page."""
+    if not source.is_dir():
+        raise OutputError(f"{source}: no such folder")
     parts = []
     try:
         if (source / "evaluation.json").is_file():

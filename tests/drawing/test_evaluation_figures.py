@@ -230,7 +230,7 @@ def test_differences_are_drawn_and_written_from_top_to_bottom():
     bottom, top = axes.get_ylim()
     assert bottom > top  # the first row is uppermost
     assert [label.get_text() for label in axes.get_yticklabels()] == ["AUC", "Dice", "CPM"]
-    assert texts(figure) == ["0.03 (−0.01 to 0.07)", "−0.05", "undefined"]
+    assert texts(figure) == ["0.030 (−0.010 to 0.070)", "−0.050", "undefined"]
     assert texts(difference_plot([])) == ["no differences"]
 
 

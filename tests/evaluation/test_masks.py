@@ -7,7 +7,8 @@ import pytest
 from scipy import ndimage
 
 from medseg.errors import TableError
-from medseg.evaluation.masks import bounding_box, checked_mask, lesionwise_f1, mask_figures
+from medseg.evaluation.lesionwise import lesionwise_f1
+from medseg.evaluation.masks import bounding_box, checked_mask, mask_figures
 
 SPACINGS = [None, (3.0, 0.7, 0.9), (0.5, 2.5, 1.0)]
 
