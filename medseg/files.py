@@ -196,20 +196,24 @@ def read_csv(path: str | Path, *, needs: Sequence[str] = ()) -> tuple[list[str],
     Raises
     ------
     TableError
-        When the file is missing, not UTF-8 text, empty, lacks one of the columns `needs`, or a row has more cells
-        than the header.
+        When the file is missing, not UTF-8 text, empty, lacks one of the columns `needs`, or a row has more or
+        fewer cells than the header, or a cell over several lines.
     """
     path = Path(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
+            reader = csv.DictReader(stream, strict=True)
             columns = [name.strip() for name in reader.fieldnames or []]
             reader.fieldnames = columns
             rows = []
             for line, row in enumerate(reader, start=2):
                 if None in row:
                     raise TableError(f"{path}, line {line}: more cells than the header's {len(columns)} columns")
-                rows.append({key: (value or "").strip() for key, value in row.items()})
+                if None in row.values():
+                    raise TableError(f"{path}, line {line}: fewer cells than the header's {len(columns)} columns")
+                if any("\n" in value for value in row.values()):
+                    raise TableError(f"{path}, line {line}: a cell goes over several lines; is a quote not closed?")
+                rows.append({key: value.strip() for key, value in row.items()})
     except FileNotFoundError:
         raise TableError(f"{path}: no such file") from None
     except (UnicodeDecodeError, csv.Error, IsADirectoryError) as error:

@@ -106,7 +106,7 @@ def marks(
         lesion_weight=1 / count[lesion_case], lesion_diameter=np.ones(len(score)), lesion_class=np.full(len(score), ""),
         false_case=false_case, false_score=random.normal(size=len(false_case)),
         false_class=np.full(len(false_case), ""), neither_case=none.astype(int), neither_score=none,
-        neither_class=text, rule="simulated",
+        neither_class=text, rule="simulated", positive=n_lesions > 0,
     )  # fmt: skip
 
 

@@ -33,6 +33,10 @@ def evaluate(
         raise ConfigError("give either -p PREDICTIONS -d DATA, or --cases FILE")
     if predictions is not None and (marks is not None or lesions is not None):
         raise ConfigError("--marks and --lesions go with --cases; -p PREDICTIONS takes the reference from -d DATA")
+    if lesions is not None and marks is None:
+        raise ConfigError(
+            "--lesions without --marks; where nothing was marked give a table of marks with its header only"
+        )
     failures: dict[str, str] = {}
     if predictions is not None:
         if data is None:

@@ -104,6 +104,7 @@ def _one_line(error: ValidationError, *, below: tuple[str, ...] = ()) -> str:
             problems.append(f"{field} is missing{_describe(location)}")
         else:
             message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+            message = message.replace("a valid tuple", "a list in brackets, such as [0, 0.2]")
             shown = "" if isinstance(given, dict) or not field else f": given {given!r}, allowed: "
             problems.append(f"{field}{shown}{'' if shown or not field else ': '}{message}{_describe(location)}")
     return "; ".join(problems[:5])

@@ -46,8 +46,11 @@ def evaluation_plots(result: dict[str, Any]) -> dict[str, tuple[str, Figure]]:
 
 
 def _froc(curves: dict[str, Any], lesion: dict[str, Any]) -> Figure:
-    band = curves.get("froc_band", {"fp_per_case": []})
-    bands = {"lesions": (band["fp_per_case"], band["low"], band["high"])} if len(band["fp_per_case"]) > 1 else None
+    band = curves.get("froc_band", {"fp_per_case": [], "low": [], "high": []})
+    last = max(curves["froc"]["fp_per_case"])  # beyond, the curve is only continued
+    kept = [number for number, rate in enumerate(band["fp_per_case"]) if rate <= last]
+    low, high, rates = ([band[name][number] for number in kept] for name in ("low", "high", "fp_per_case"))
+    bands = {"lesions": (rates, low, high)} if len(kept) > 1 else None
     return froc_plot(
         {"lesions": (curves["froc"]["fp_per_case"], curves["froc"]["sensitivity"])},
         rates=lesion["froc"]["fp_per_case"],
@@ -64,9 +67,6 @@ def _text(figure: dict[str, Any]) -> str:
 
 
 def write_plots(folder: Path, result: dict[str, Any]) -> list[Path]:
-    """Write each plot as SVG and PNG, and remove those of an earlier evaluation that this one does not have."""
+    """Write each plot as SVG and PNG."""
     plots = evaluation_plots(result)
-    for path in folder.glob("*.*"):
-        if path.suffix in (".svg", ".png") and path.stem not in plots:
-            path.unlink()
     return [path for name, (_, figure) in plots.items() for path in save_figure(figure, folder / name)]

@@ -12,7 +12,7 @@ from medseg.evaluation.calibration import (
 from medseg.evaluation.clustered import auc_interval, clustered_auc, clustered_auc_test
 from medseg.evaluation.cross_validation import cross_validated
 from medseg.evaluation.delong import AucTest, delong_interval, delong_test, delong_test_unpaired, delong_variance
-from medseg.evaluation.froc import FrocCurve, froc, froc_interval
+from medseg.evaluation.froc import FrocCurve, false_positive_scale, froc, froc_interval
 from medseg.evaluation.lesionwise import LesionwiseF1, lesionwise_f1
 from medseg.evaluation.maps import match_maps
 from medseg.evaluation.masks import MaskFigures, dice_score, mask_figures
@@ -31,6 +31,7 @@ from medseg.evaluation.partial import PartialAuc, partial_auc, partial_auc_weigh
 from medseg.evaluation.pixel import PixelCounts
 from medseg.evaluation.precision import average_precision, precision_recall
 from medseg.evaluation.proportions import auc_score_interval, clopper_pearson, effective_size_interval, wilson
+from medseg.evaluation.reader_study import VarianceComponents
 from medseg.evaluation.readers import ReaderStudy, dorfman_berbaum_metz, mark_study, obuchowski_rockette, rating_study
 from medseg.evaluation.report import evaluate_tables
 from medseg.evaluation.roc import RocCurve, roc_auc, roc_auc_weighted, roc_curve
@@ -53,6 +54,7 @@ __all__ = [
     "ReliabilityCurve",
     "Resampling",
     "RocCurve",
+    "VarianceComponents",
     "VoxelFigures",
     "afroc_auc",
     "auc_interval",
@@ -74,6 +76,7 @@ __all__ = [
     "effective_size_interval",
     "evaluate_tables",
     "expected_calibration_error",
+    "false_positive_scale",
     "froc",
     "froc_interval",
     "holm",

@@ -1,9 +1,10 @@
 """Areas under the AFROC curves and the LROC curve."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
+from medseg.errors import TableError
 from medseg.evaluation.areas import area_weighted
 from medseg.evaluation.matches import Matches
 
@@ -66,6 +67,8 @@ def wafroc_auc_weighted(matches: Matches, weights: np.ndarray) -> np.ndarray:
 
 def afroc_weighted(matches: Matches, weights: np.ndarray, *, curve: AfrocCurve) -> np.ndarray:
     """`afroc_auc` under case weights of shape (replicate, case); shape (replicate,)."""
+    if curve not in get_args(AfrocCurve):
+        raise TableError(f"curve '{curve}': allowed are {', '.join(get_args(AfrocCurve))}")
     free = np.arange(matches.n_cases) if curve.endswith("1") else np.flatnonzero(~matches.positive)
     highest = matches.highest_false
     order = free[np.argsort(highest[free], kind="stable")]
@@ -83,7 +86,8 @@ def afroc_weighted(matches: Matches, weights: np.ndarray, *, curve: AfrocCurve) 
 
 def lroc_auc(matches: Matches) -> float:
     """Area under the LROC curve: a case with lesions is right when its highest mark lies on one and is rated above
-    the highest mark of a lesion-free case, ties counting half (Swensson 1996, doi:10.1118/1.597758).
+    the highest mark of a lesion-free case, ties counting half, also between the marks of the case itself (Swensson
+    1996, doi:10.1118/1.597758).
 
     Returns
     -------
@@ -96,9 +100,12 @@ def lroc_auc(matches: Matches) -> float:
 def lroc_weighted(matches: Matches, weights: np.ndarray) -> np.ndarray:
     """`lroc_auc` under case weights of shape (replicate, case); shape (replicate,)."""
     positive, true, false = matches.positive, matches.highest_true, matches.highest_false
-    right = positive & (true > false)
-    score = np.where(positive, np.where(right, true, -np.inf), false)
-    # a wrongly localised case gains nothing, also not against a case without mark: it is kept below all
-    rank = np.unique(score, return_inverse=True)[1].astype(float)
-    rank[positive & ~right] = -1
-    return area_weighted(positive, rank, weights, 0.0, 1.0)
+    marked = np.isfinite(true)
+    areas = []
+    for right in (positive & (true > false), positive & (true >= false) & marked):
+        score = np.where(positive, np.where(right, true, -np.inf), false)
+        # a wrongly localised case gains nothing, also not against a case without mark: it is kept below all
+        rank = np.unique(score, return_inverse=True)[1].astype(float)
+        rank[positive & ~right] = -1
+        areas.append(area_weighted(positive, rank, weights, 0.0, 1.0))
+    return (areas[0] + areas[1]) / 2  # where the highest true and false mark of a case tie, it is half right

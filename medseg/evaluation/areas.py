@@ -24,6 +24,7 @@ def weighted_roc(
         Starting at 0; NaN in replicates without one kind of case.
     threshold : ndarray, shape (point,)
     """
+    truth, score = np.asarray(truth, dtype=bool), np.asarray(score, dtype=np.float64)
     order = np.argsort(-score, kind="stable")
     ranked, positive = score[order], truth[order]
     ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
@@ -69,6 +70,7 @@ def area_weighted(
     ndarray, shape (replicate,)
     """
     weights = np.asarray(weights)
+    truth, score = np.asarray(truth, dtype=bool), np.asarray(score, dtype=np.float64)
     positive, negative = np.flatnonzero(truth), np.flatnonzero(~truth)
     positive = positive[np.argsort(-score[positive], kind="stable")]
     negative = negative[np.argsort(-score[negative], kind="stable")]

@@ -26,7 +26,7 @@ __all__ = [
 Method = Literal["percentile", "bca"]
 Weighted = Callable[[np.ndarray], np.ndarray]  # case weights (replicate, case) -> (replicate,) or (replicate, figure)
 MIN_DEFINED = 20  # with fewer defined replicates there is no interval
-JACKKNIFE = 500  # at most so many groups of units are left out in turn: enough for the acceleration
+JACKKNIFE = 500  # at most so many groups of a stratum's units are left out in turn: enough for the acceleration
 BLOCK = 4_000_000  # weights held at a time
 
 
@@ -123,20 +123,23 @@ class Resampling:
     def replicates(self, statistic: Weighted) -> np.ndarray:
         """The statistic in every replicate, shape (replicate, ...)."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.concatenate([np.asarray(statistic(weights), float) for weights in self.blocks()])
+            found = [np.asarray(statistic(weights), float) for weights in self.blocks()]
+        if not found:
+            raise TableError(f"at least one replicate is needed, found {self.n_replicates}")
+        return np.concatenate(found)
 
     def jackknife(self) -> tuple[Iterator[np.ndarray], np.ndarray]:
         """Case weights with groups of units left out in turn, and the stratum of each group.
 
-        Each unit is a group of its own up to 500 of them; beyond, the units of a stratum are shared out over groups
-        by chance, which leaves the estimate of the acceleration unbiased.
+        Each unit of a stratum is a group of its own up to 500 of them; beyond, the units are shared out over 500 groups
+        by chance: groups of g units have a skewness smaller by the square root of g, and so has their number.
         """
         random = np.random.default_rng(self.seed)
         group = np.empty(self.n_units, int)
         strata: list[int] = []
         for stratum in range(int(self.stratum.max()) + 1):
             members = random.permutation(np.flatnonzero(self.stratum == stratum))
-            n = min(len(members), max(2, math.ceil(JACKKNIFE * len(members) / max(self.n_units, JACKKNIFE))))
+            n = min(len(members), JACKKNIFE)
             group[members] = len(strata) + np.arange(len(members)) % n
             strata += [stratum] * n
         of_case = group[self.unit]
@@ -176,7 +179,7 @@ def percentile_interval(replicates: np.ndarray, confidence: float) -> tuple[floa
     defined = replicates[np.isfinite(replicates)]
     if len(defined) < MIN_DEFINED:
         return math.nan, math.nan
-    low, high = np.percentile(defined, [50 * (1 - confidence), 50 * (1 + confidence)])
+    low, high = np.percentile(defined, np.clip([50 * (1 - confidence), 50 * (1 + confidence)], 0, 100))
     return float(low), float(high)
 
 
@@ -197,7 +200,7 @@ def bca_interval(value: float, replicates: np.ndarray, acceleration: float, conf
     for z in (normal_quantile((1 - confidence) / 2), normal_quantile((1 + confidence) / 2)):
         bend = 1 - acceleration * (shift + z)
         tails.append(normal_cdf(shift + (shift + z) / bend) if bend > 0 else float(z > 0))
-    low, high = np.percentile(defined, [100 * tail for tail in tails])
+    low, high = np.percentile(defined, np.clip([100 * tail for tail in tails], 0, 100))
     return float(low), float(high)
 
 
@@ -253,8 +256,8 @@ def bootstrap(
     if method not in ("percentile", "bca"):
         raise TableError(f"bootstrap method '{method}': allowed are percentile and bca")
     checked_confidence(confidence)
-    if n_replicates < 1:
-        raise TableError(f"at least one replicate is needed, found {n_replicates}")
+    if n_replicates < 1 or n_replicates != int(n_replicates) or seed < 0:
+        raise TableError(f"at least one replicate and a seed of 0 or more are needed, found {n_replicates} and {seed}")
     arrays = {name: np.asarray(values) for name, values in data.items()}
     lengths = {name: len(values) for name, values in arrays.items()}
     if len(set(lengths.values())) != 1 or not min(lengths.values()):

@@ -22,7 +22,7 @@ class ReliabilityCurve:
     predicted, observed : ndarray, shape (bin,)
         Mean probability and share of positive cases.
     low, high : ndarray, shape (bin,)
-        Wilson's 95 % interval of the share.
+        Wilson's interval of the share, the cases being independent.
     count : ndarray of int, shape (bin,)
     """
 
@@ -64,7 +64,7 @@ def _bins(p: np.ndarray, n_bins: int, strategy: str) -> np.ndarray:
     if n_bins < 1:
         raise TableError(f"at least one bin is needed, found {n_bins}")
     if strategy == "uniform":
-        return np.minimum((p * n_bins).astype(int), n_bins - 1)
+        return np.minimum((p * n_bins + 1e-9).astype(int), n_bins - 1)  # 0.29 * 100 is 28.999999999999996
     if strategy == "quantile":  # equal probabilities share a bin
         edges = np.unique(np.quantile(p, np.linspace(0, 1, n_bins + 1)[1:-1]))
         return np.searchsorted(edges, p, side="right")
@@ -85,6 +85,7 @@ def reliability_curve(
     *,
     n_bins: int = 10,
     strategy: Literal["uniform", "quantile"] = "uniform",
+    confidence: float = 0.95,
 ) -> ReliabilityCurve:
     """Reliability curve.
 
@@ -102,7 +103,7 @@ def reliability_curve(
     """
     truth, p = _checked(y_true, probability)
     _, count, predicted, observed = _groups(truth, p, n_bins, strategy)
-    bounds = np.array([wilson(round(share * n), int(n)) for share, n in zip(observed, count)])
+    bounds = np.array([wilson(round(share * n), int(n), confidence=confidence) for share, n in zip(observed, count)])
     return ReliabilityCurve(predicted, observed, bounds[:, 0], bounds[:, 1], count)
 
 

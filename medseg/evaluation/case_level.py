@@ -15,7 +15,7 @@ from medseg.evaluation.operating_points import (
     sensitivity_at_specificity_weighted,
     specificity_at_sensitivity_weighted,
 )
-from medseg.evaluation.partial import FEW_CASES, cases_in_range, mcclish
+from medseg.evaluation.partial import FEW_CASES, cases_in_range, mcclish, partial_auc_weighted
 from medseg.evaluation.settings import EvaluationSettings
 
 __all__ = ["case_level", "case_operating_point"]
@@ -44,8 +44,10 @@ def case_level(evidence: Evidence, settings: EvaluationSettings) -> dict[str, An
     interval = auc_interval(truth, score, unit=evidence.patient, confidence=settings.confidence)
     content["auc"] = figure_of(interval, reason=ONE_KIND)
     content["partial_auc"] = _partial(compute, truth, score, settings)
+    if settings.tpr_range is not None:
+        content |= _over_sensitivity(compute, truth, score, settings)
     content |= _fixed_points(compute, evidence, settings)
-    calibration = _calibration(evidence)
+    calibration = _calibration(evidence, settings)
     if calibration:
         content["calibration"] = calibration
     return content
@@ -57,10 +59,9 @@ def _accuracy(evidence: Evidence, settings: EvaluationSettings) -> dict[str, Any
         return {}
     known = (~np.isnan(label)).astype(np.float64)
     correct = (predicted == label) * known
-    n_units = len(set(evidence.patient[known > 0].tolist()))
-    compute = Figures(evidence.patient, np.where(np.isnan(label), -1, label).astype(int), settings)
+    compute = Figures(evidence.patient, np.zeros(len(label), int), settings)
     reason = "no case has a label"
-    return {"accuracy": compute.proportions(lambda w: ((w @ correct) / (w @ known))[:, None], n_units, reason)[0]}
+    return {"accuracy": compute.proportions(lambda w: ((w @ correct) / (w @ known))[:, None], known, reason)[0]}
 
 
 def _partial(compute: Figures, truth: np.ndarray, score: np.ndarray, settings: EvaluationSettings) -> dict[str, Any]:
@@ -82,17 +83,47 @@ def _partial(compute: Figures, truth: np.ndarray, score: np.ndarray, settings: E
         "n_negatives_in_range": n_in_range,
     }
     if n_in_range < FEW_CASES:
-        content["warning"] = f"only {n_in_range} case(s) without disease lie in the range: the area rests on them alone"
+        held = "no case without disease lies" if not n_in_range else f"only {n_in_range} case(s) without disease lie"
+        content["warning"] = f"{held} in the range: it hardly says anything"
+    return content
+
+
+def _over_sensitivity(
+    compute: Figures, truth: np.ndarray, score: np.ndarray, settings: EvaluationSettings
+) -> dict[str, Any]:
+    """The partial area over a range of sensitivity, and that within both limits."""
+    assert settings.tpr_range is not None
+    low, high = settings.tpr_range
+    max_fpr, names = settings.fpr_range[1], ("raw", "mcclish", "index")
+
+    def areas(weights: np.ndarray) -> np.ndarray:
+        return np.stack(
+            [partial_auc_weighted(truth, score, weights, tpr_range=(low, high), standard=name) for name in names],  # type: ignore[arg-type]
+            axis=1,
+        )
+
+    def two_way(weights: np.ndarray) -> np.ndarray:
+        return area_weighted(truth, score, weights, 0.0, max_fpr, floor=low) / (max_fpr * (1 - low))
+
+    content: dict[str, Any] = {
+        "partial_auc_over_sensitivity": {
+            "tpr_range": [low, high],
+            **dict(zip(names, compute.many(areas, ONE_KIND))),
+            "n_positives_in_range": cases_in_range(int(truth.sum()), low, high),
+        }
+    }
+    if low < 1:
+        figure = compute.bca(two_way, ONE_KIND)
+        content["two_way_partial_auc"] = {"max_fpr": max_fpr, "min_tpr": low, **figure}
     return content
 
 
 def _fixed_points(compute: Figures, evidence: Evidence, settings: EvaluationSettings) -> dict[str, Any]:
     truth, score = evidence.label == 1, evidence.score
-    n_with, n_without = (len(set(evidence.patient[kind].tolist())) for kind in (truth, ~truth))
     content: dict[str, Any] = {}
-    for name, rates, statistic, n_units in (
-        ("sensitivity_at_specificity", settings.specificities, sensitivity_at_specificity_weighted, n_with),
-        ("specificity_at_sensitivity", settings.sensitivities, specificity_at_sensitivity_weighted, n_without),
+    for name, rates, statistic, counted in (
+        ("sensitivity_at_specificity", settings.specificities, sensitivity_at_specificity_weighted, truth),
+        ("specificity_at_sensitivity", settings.sensitivities, specificity_at_sensitivity_weighted, ~truth),
     ):
         given = name.rsplit("_", 1)[1]
 
@@ -100,7 +131,7 @@ def _fixed_points(compute: Figures, evidence: Evidence, settings: EvaluationSett
             return np.stack([statistic(truth, score, weights, rate) for rate in rates], axis=1)
 
         if rates:
-            figures = compute.proportions(values, n_units, ONE_KIND)
+            figures = compute.proportions(values, counted, ONE_KIND)
             content[name] = [{given: rate, **figure} for rate, figure in zip(rates, figures)]
     return content
 
@@ -118,16 +149,16 @@ def case_operating_point(evidence: Evidence, settings: EvaluationSettings, thres
     def rates(weights: np.ndarray, kind: np.ndarray, right: np.ndarray) -> np.ndarray:
         return ((weights @ (kind & right).astype(float)) / (weights @ kind.astype(float)))[:, None]
 
-    n_with, n_without = (len(set(evidence.patient[kind].tolist())) for kind in (truth, ~truth))
     content: dict[str, Any] = {
         "true_positive": point.true_positive, "false_positive": point.false_positive,
         "true_negative": point.true_negative, "false_negative": point.false_negative,
-        "sensitivity": compute.proportions(lambda w: rates(w, truth, called), n_with, ONE_KIND)[0],
-        "specificity": compute.proportions(lambda w: rates(w, ~truth, ~called), n_without, ONE_KIND)[0],
+        "sensitivity": compute.proportions(lambda w: rates(w, truth, called), truth, ONE_KIND)[0],
+        "specificity": compute.proportions(lambda w: rates(w, ~truth, ~called), ~truth, ONE_KIND)[0],
     }  # fmt: skip
     for name in ("positive_likelihood_ratio", "negative_likelihood_ratio"):
         interval = getattr(point, f"{name}_interval")
-        known = np.isfinite(interval).all() and len(set(evidence.patient.tolist())) == len(truth)
+        several = len(set(evidence.patient.tolist())) < len(truth)
+        known = np.isfinite(interval).all() and not several
         value = getattr(point, name)
         content[name] = {
             "value": value if np.isfinite(value) else None,
@@ -137,6 +168,8 @@ def case_operating_point(evidence: Evidence, settings: EvaluationSettings, thres
         }  # fmt: skip
         if not np.isfinite(value):
             content[name]["reason"] = "a count is 0"
+        elif not known:
+            content[name]["ci_reason"] = "patients have several cases" if several else "a count is 0"
     if settings.prevalence is not None:
         positive, negative = predictive_values(point.sensitivity, point.specificity, prevalence=settings.prevalence)
         content["predictive_values"] = {
@@ -147,17 +180,23 @@ def case_operating_point(evidence: Evidence, settings: EvaluationSettings, thres
     return content
 
 
-def _calibration(evidence: Evidence) -> dict[str, Any]:
+def _calibration(evidence: Evidence, settings: EvaluationSettings) -> dict[str, Any]:
     """Of the cases that have a result, where all scores can be probabilities."""
     evidence = evidence.of_cases(~failed_cases(evidence.table))
     truth, score = evidence.label == 1, evidence.score
     if not len(score) or score.min() < 0 or score.max() > 1:
         return {}
     brier = brier_score(truth, score, n_bins=CALIBRATION_BINS)
-    curve = reliability_curve(truth, score, n_bins=CALIBRATION_BINS)
+    curve = reliability_curve(truth, score, n_bins=CALIBRATION_BINS, confidence=settings.confidence)
+    points = {name: getattr(curve, name) for name in curve.__slots__}
+    about = {"ci_method": "Wilson", "ci_unit": "case"}
+    if len(set(evidence.patient.tolist())) < len(truth):
+        points |= {end: np.full(len(curve.count), np.nan) for end in ("low", "high")}
+        about = {"ci_reason": "patients have several cases"}
     return {
+        "n_cases": len(truth),
         "n_bins": CALIBRATION_BINS,
         "expected_calibration_error": expected_calibration_error(truth, score, n_bins=CALIBRATION_BINS),
         "brier": {name: getattr(brier, name) for name in brier.__slots__},
-        "curve": {name: getattr(curve, name) for name in curve.__slots__},
+        "curve": points | about,
     }

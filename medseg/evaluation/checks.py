@@ -18,8 +18,13 @@ def checked_scores(scores: ArrayLike, *, name: str = "score") -> np.ndarray:
     TableError
         Naming the first case (counted from 0) whose score is missing or infinite.
     """
+    if np.ma.is_masked(scores):
+        raise TableError(f"the {name}s are masked: leave out the cases without one")
     try:
-        array = np.asarray(scores, dtype=np.float64)
+        array = np.asarray(scores)
+        if array.dtype.kind in "cmM":
+            raise TypeError
+        array = array.astype(np.float64)
     except (TypeError, ValueError):
         raise TableError(f"the {name}s must be numbers") from None
     if array.ndim != 1:
@@ -98,4 +103,10 @@ def numbered(unit: Any, n: int) -> np.ndarray:
     names = np.asarray(unit)
     if names.shape != (n,):
         raise TableError(f"one unit (patient) is needed for each of the {n} cases, found {names.shape}")
-    return np.unique(names, return_inverse=True)[1].reshape(-1)
+    missing = [number for number, name in enumerate(names.tolist()) if name is None or name != name or name == ""]
+    if missing:
+        raise TableError(f"case number {missing[0]} has no unit (patient)")
+    try:
+        return np.unique(names, return_inverse=True)[1].reshape(-1)
+    except TypeError:  # numbers and texts have no common order
+        return np.unique([f"{type(name).__name__} {name}" for name in names], return_inverse=True)[1].reshape(-1)

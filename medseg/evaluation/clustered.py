@@ -9,11 +9,13 @@ from numpy.typing import ArrayLike
 from medseg.errors import TableError
 from medseg.evaluation.bootstrap import Interval
 from medseg.evaluation.checks import checked_confidence, checked_ratings, numbered
-from medseg.evaluation.delong import AucTest, delong_interval, placements
+from medseg.evaluation.delong import AucTest, placements
 from medseg.evaluation.distributions import two_sided_quantile
 from medseg.evaluation.proportions import auc_score_interval, logit_interval
 
 __all__ = ["auc_interval", "clustered_auc", "clustered_auc_test", "clustered_covariance"]
+
+VANISHING = 1e-24  # a variance below it is the rounding error of one that is 0
 
 
 def clustered_covariance(truth: np.ndarray, scores: np.ndarray, cluster: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +96,7 @@ def clustered_auc(
     except TableError:
         return float(placements(truth, score)[0].mean()), math.nan, math.nan
     value, error = float(auc[0]), math.sqrt(max(float(covariance[0, 0]), 0.0))
-    if error < 1e-12:
+    if error**2 < VANISHING:
         sizes = (len(np.unique(patient[truth])), len(np.unique(patient[~truth])))
         return value, *auc_score_interval(value, *sizes, confidence=confidence)
     if not logit:
@@ -107,7 +109,7 @@ def auc_interval(y_true: ArrayLike, y_score: ArrayLike, *, unit: Any = None, con
     """AUC with the interval that fits the data.
 
     DeLong's in log odds; Obuchowski's where patients have several cases; where the variance vanishes (perfect
-    separation, all scores tied) Newcombe's score interval.
+    separation, all scores tied) or cannot be had (one patient of a kind) Newcombe's score interval.
 
     Parameters
     ----------
@@ -122,14 +124,17 @@ def auc_interval(y_true: ArrayLike, y_score: ArrayLike, *, unit: Any = None, con
     truth, score = checked_ratings(y_true, y_score)
     patient = numbered(unit, len(truth))
     n_units = int(patient.max()) + 1
-    several = n_units < len(truth)
-    if several:
-        value, low, high = clustered_auc(truth, score, cluster=patient, confidence=confidence)
-    else:
-        value, low, high = delong_interval(truth, score, confidence=confidence)
-    method = "Obuchowski clustered, logit" if several else "DeLong, logit"
-    if value in (0.0, 1.0) or len(np.unique(score)) == 1:
-        method = "Newcombe score"
+    value = float(placements(truth, score)[0].mean())
+    try:
+        variance = float(clustered_covariance(truth, score[None], patient)[1][0, 0])
+    except TableError:  # one patient of a kind
+        variance = 0.0
+    if variance < VANISHING:
+        sizes = (len(np.unique(patient[truth])), len(np.unique(patient[~truth])))
+        low, high = auc_score_interval(value, *sizes, confidence=confidence)
+        return Interval(value, low, high, 0, "Newcombe score", n_units, 0, confidence)
+    low, high = logit_interval(value, math.sqrt(variance), confidence=confidence)
+    method = "DeLong, logit" if n_units == len(truth) else "Obuchowski clustered, logit"
     return Interval(value, low, high, 0, method, n_units, 0, confidence)
 
 

@@ -34,7 +34,7 @@ class AucTest:
     p_value : float
         Two-sided. 1 where the two do not differ at all, NaN where they differ without any variance.
     ci_low, ci_high : float
-        Interval of the difference a - b.
+        Interval of the difference a - b; NaN where it has no variance.
     df : float
         Degrees of freedom: infinite for the normal distribution.
     """
@@ -65,7 +65,7 @@ class AucTest:
         difference, error = auc_a - auc_b, math.sqrt(max(variance, 0.0))
         if error < 1e-12:  # rounding error of a difference that does not vary
             p_value = 1.0 if abs(difference) < 1e-12 else math.nan
-            return cls(auc_a, auc_b, math.nan, p_value, difference, difference, df)
+            return cls(auc_a, auc_b, math.nan, p_value, math.nan, math.nan, df)
         statistic = difference / error
         width = two_sided_quantile(checked_confidence(confidence), df) * error
         p_value = two_sided_p(statistic, df)

@@ -47,8 +47,8 @@ class Evidence:
 
     @property
     def strata(self) -> np.ndarray:
-        """Whether each case is positive, unknown ones apart: patients are drawn within these."""
-        return np.where(np.isnan(self.label), -1, self.label > 0).astype(int)
+        """Whether the patient of each case has a positive case: patients are drawn within these, shape (n_cases,)."""
+        return np.isin(self.patient, self.patient[self.label > 0]).astype(int)
 
     def of_cases(self, keep: np.ndarray) -> "Evidence":
         """Only some cases, `keep` of shape (n_cases,)."""
@@ -72,12 +72,19 @@ def case_labels(table: Columns, matches: Matches | None) -> np.ndarray:
     TableError
         For labels other than 0 and 1, unless predicted classes are compared with them.
     """
-    odd = ~np.isnan(table["label"]) & (table["label"] != 0) & (table["label"] != 1)
-    if odd.any() and not np.isfinite(table["predicted_label"]).any():
-        where = int(np.flatnonzero(odd)[0])
-        raise TableError(f"cases: label {table['label'][where]:g} of case {table['case_id'][where]} is neither 0 nor 1")
     label = table["label"].copy()
+    known = ~np.isnan(label)
+    classes = np.isfinite(table["predicted_label"]).any()
+    odd = known & ((label < 0) | (label != np.floor(label)) if classes else (label != 0) & (label != 1))
+    if odd.any():
+        where = int(np.flatnonzero(odd)[0])
+        what = "is no class (0, 1, 2 …)" if classes else "is neither 0 nor 1"
+        raise TableError(f"cases: label {label[where]:g} of case {table['case_id'][where]} {what}")
     if matches is not None:
+        against = matches.positive & (label == 0)
+        if against.any():
+            name = table["case_id"][int(np.flatnonzero(against)[0])]
+            raise TableError(f"case {name} has the label 0 and a lesion")
         missing = np.isnan(label) & table["localised"]
         label[missing] = matches.positive[missing]
     return label
@@ -93,10 +100,12 @@ def case_scores(table: Columns, marks: Source | None) -> np.ndarray:
     score = table["score"].copy()
     if marks is not None and np.isnan(score).all():
         rated = marks_table(marks, table["case_id"])
-        score = np.full(len(score), rated["score"].min(initial=0.0) - 1)  # without a mark: below every mark
+        lowest = rated["score"].min(initial=np.inf)
+        score = np.full(len(score), 0.0 if lowest > 0 else lowest - 1)  # without a mark: below every mark
         np.maximum.at(score, rated["case"], rated["score"])
     failed = failed_cases(table)
     if failed.any():
         known = score[~failed & ~np.isnan(score)]
-        score[failed] = (known.min() if len(known) else 0.0) - 1
+        lowest = known.min() if len(known) else 0.0
+        score[failed] = min(lowest - 1, np.nextafter(lowest, -np.inf))  # 1e16 - 1 is 1e16
     return score

@@ -74,16 +74,23 @@ class Figures:
             figures.append(self._figure(float(value), bounds, len(defined), "BCa bootstrap", reason))
         return figures
 
-    def proportions(self, statistic: Weighted, n_units: int, reason: str) -> list[Figure]:
-        """Figures that are proportions of things in `n_units` patients: score interval, bootstrap variance."""
+    def proportions(self, statistic: Weighted, counted: np.ndarray, reason: str) -> list[Figure]:
+        """Figures that are proportions: score interval, bootstrap variance.
+
+        Parameters
+        ----------
+        counted : ndarray of int, shape (case,)
+            How many of the things that are counted each case has; their patients are the units.
+        """
         values, replicates = self._replicates(statistic)
+        n_units = len(np.unique(self._resampling.unit[counted > 0]))
         figures = []
         for value, replicate in zip(values, replicates.T):
             defined = replicate[np.isfinite(replicate)]
             bounds = (math.nan, math.nan)
             if math.isfinite(value) and len(defined) > 1:
                 bounds = effective_size_interval(
-                    float(np.clip(value, 0, 1)), float(defined.var(ddof=1)), n_units=n_units,
+                    float(value), float(defined.var(ddof=1)), n_units=n_units,
                     confidence=self._settings.confidence,
                 )  # fmt: skip
             figures.append(self._figure(float(value), bounds, len(defined), "score, bootstrap variance", reason))

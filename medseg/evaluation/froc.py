@@ -16,6 +16,7 @@ __all__ = [
     "CPM_RATES",
     "FrocCurve",
     "LesionLevels",
+    "false_positive_scale",
     "froc",
     "froc_interval",
     "lesion_strata",
@@ -51,7 +52,8 @@ class FrocCurve:
 
     def threshold_at(self, rate: float) -> float:
         """Lowest threshold that keeps to `rate` false positives a case."""
-        return float(self.threshold[np.flatnonzero(self.fp_per_case <= rate)[-1]])
+        within = np.flatnonzero(self.fp_per_case <= rate)
+        return float(self.threshold[within[-1]]) if len(within) else float("inf")
 
     @property
     def cpm(self) -> float:
@@ -162,6 +164,26 @@ def partial_area_flat(fp: np.ndarray, sensitivity: np.ndarray, low: float, high:
     return partial_area(x, y, low, high) / (high - low)
 
 
+def false_positive_scale(matches: Matches) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of lesions and false positives as minus the number of false positives above them, ties counting half.
+
+    One scale for two detectors of the same cases, whatever their scores mean and however many low-scored marks they
+    list: what `permutation_test` exchanges. Unmarked lesions stay at minus infinity.
+
+    Returns
+    -------
+    lesion : ndarray, shape (n_lesions,)
+    false : ndarray, shape (n_false,)
+    """
+    ordered = np.sort(-matches.false_score)
+
+    def scale(score: np.ndarray) -> np.ndarray:
+        above = np.searchsorted(ordered, -score, side="left") + np.searchsorted(ordered, -score, side="right")
+        return np.where(np.isfinite(score), -above / 2, -np.inf)
+
+    return scale(matches.lesion_score), scale(matches.false_score)
+
+
 def lesion_strata(matches: Matches) -> np.ndarray:
     """Whether the patient of each case has a lesion: the strata within which patients are drawn, shape (n_cases,)."""
     patient = matches.patient
@@ -189,6 +211,8 @@ def froc_interval(
         One for each rate; NaN where there is no lesion.
     """
     checked_confidence(confidence)
+    if n_replicates < 2:
+        raise TableError(f"at least two replicates are needed for a variance, found {n_replicates}")
     levels, at = LesionLevels(matches), np.asarray(rates, float)
 
     def sensitivities(weights: np.ndarray) -> np.ndarray:
@@ -206,7 +230,10 @@ def froc_interval(
         low, high = (np.nan, np.nan)
         if np.isfinite(value) and len(defined) > 1:
             low, high = effective_size_interval(
-                float(value), float(defined.var(ddof=1)), n_units=n_units, confidence=confidence
+                float(value),
+                float(defined.var(ddof=1)),
+                n_units=n_units,
+                confidence=confidence,
             )
         method = "score, bootstrap variance"
         intervals.append(Interval(float(value), low, high, len(defined), method, n_units, seed, confidence))

@@ -77,6 +77,11 @@ def hits_of(cases: Columns, marks: Columns, lesions: Columns, rule: str, *, clas
         if rule == "luna16":
             diameter = np.where(lesions["ignore"] & (diameter < 0), LUNA16_UNKNOWN_DIAMETER, diameter)
         _check_diameters(cases, lesions)
+    if rule not in ("distance", "luna16"):
+        works = np.isin(cases["status"], ("", "ok"))
+        _check_boxes(cases, lesions, "lesion", ~lesions["ignore"] & works[lesions["case"]])
+        if rule != "inside":
+            _check_boxes(cases, marks, "mark", works[marks["case"]])
     found: list[Pairs] = []
     rows_of = _by_case(marks["case"])
     for case, own in _by_case(lesions["case"]).items():
@@ -101,10 +106,24 @@ def hits_of(cases: Columns, marks: Columns, lesions: Columns, rule: str, *, clas
 
 def _check_diameters(cases: Columns, lesions: Columns) -> None:
     failed = ~np.isin(cases["status"], ("", "ok"))[lesions["case"]]
-    none = (lesions["diameter"] <= 0) & ~lesions["ignore"] & ~failed
+    none = ~(lesions["diameter"] > 0) & ~lesions["ignore"] & ~failed
     if none.any():
         case_id = cases["case_id"][lesions["case"][int(np.flatnonzero(none)[0])]]
         raise TableError(f"lesions: a lesion of case {case_id} has no diameter above 0, so no mark can be near enough")
+
+
+def _check_boxes(cases: Columns, table: Columns, kind: str, needed: np.ndarray) -> None:
+    """Refuse boxes that are missing, flat or turned: nothing could hit them."""
+    for axis in "xyz":
+        low, high = _edges(table, axis, f"{kind}s")
+        wrong = needed & ~(high > low)
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            case_id = cases["case_id"][table["case"][row]]
+            raise TableError(
+                f"{kind}s: a {kind} of case {case_id} has no box along {axis}: {axis}_min {low[row]:g} is not below "
+                f"{axis}_max {high[row]:g} (half-open: one slice is z_min 0, z_max 1)"
+            )
 
 
 def _near(

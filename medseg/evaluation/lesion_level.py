@@ -10,6 +10,7 @@ from medseg.evaluation.afroc import afroc_weighted, lroc_weighted
 from medseg.evaluation.figures import Figures
 from medseg.evaluation.froc import CPM_RATES, LesionLevels, froc, lesion_strata, partial_area_flat, sensitivity_at
 from medseg.evaluation.matches import Matches
+from medseg.evaluation.matching import BY_CLASS
 from medseg.evaluation.precision import average_precision_weighted
 from medseg.evaluation.settings import EvaluationSettings
 
@@ -54,14 +55,15 @@ def lesion_level(matches: Matches, settings: EvaluationSettings) -> dict[str, An
     return content
 
 
-def _n_units(matches: Matches) -> int:
-    return len(set(matches.patient_id[matches.lesion_case].tolist()))
+def _n_lesions(matches: Matches) -> np.ndarray:
+    """Lesions of each case, shape (n_cases,)."""
+    return np.bincount(matches.lesion_case, minlength=matches.n_cases)
 
 
 def _sensitivities(compute: Figures, matches: Matches, rates: np.ndarray) -> list[dict[str, Any]]:
     levels = LesionLevels(matches)
     return compute.proportions(
-        lambda weights: sensitivity_at(*levels.corners(weights), rates), _n_units(matches), NO_LESION
+        lambda weights: sensitivity_at(*levels.corners(weights), rates), _n_lesions(matches), NO_LESION
     )
 
 
@@ -102,7 +104,7 @@ def lesion_operating_point(matches: Matches, settings: EvaluationSettings, thres
     return {
         "n_hits": int(found.sum()),
         "n_false": int(false.sum()),
-        "sensitivity": compute.proportions(sensitivity, _n_units(matches), NO_LESION)[0],
+        "sensitivity": compute.proportions(sensitivity, _n_lesions(matches), NO_LESION)[0],
         "fp_per_case": compute.bca(lambda w: (w @ false) / w.sum(axis=1), "there is no case"),
     }
 
@@ -115,8 +117,8 @@ def _by_size(matches: Matches, settings: EvaluationSettings) -> dict[str, Matche
         known = diameter[np.isfinite(diameter) & (diameter > 0)]
         if len(known) < MIN_FOR_THIRDS or len(known) < len(diameter):
             return {}
-        edges = sorted({float(edge) for edge in np.quantile(known, [1 / 3, 2 / 3]).round(1)})
-    place = np.digitize(diameter, edges)
+        edges = sorted({float(f"{edge:.3g}") for edge in np.quantile(known, [1 / 3, 2 / 3])})
+    place = np.where(np.isfinite(diameter), np.digitize(diameter, edges), -1)
     bounds = ["", *(f"{edge:g}" for edge in edges), ""]
     names = [
         f"below {high}" if not low else f"from {low}" if not high else f"{low} to below {high}"
@@ -129,8 +131,7 @@ def _by_class(matches: Matches) -> dict[str, Matches]:
     names = sorted(set(matches.lesion_class.tolist()))
     if len(names) < 2:
         return {}
-    marked = set(matches.false_class.tolist()) | set(matches.neither_class.tolist())
-    if marked & set(names):  # marks have classes: the false positives of a class are its own
+    if BY_CLASS in matches.rule:  # the false positives of a class are its own
         return {name: matches.of_class(name) for name in names}
     return {name: matches.with_lesions(matches.lesion_class == name) for name in names}
 

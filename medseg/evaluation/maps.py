@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from medseg.errors import TableError
+from medseg.evaluation.masks import checked_mask
 from medseg.evaluation.matches import Matches
 from medseg.evaluation.matching import Assignment, Duplicates, match_pairs
 
@@ -43,7 +44,9 @@ def component_overlaps(
     TableError
         For arrays of two shapes, or a map with NaN, infinite or negative scores.
     """
-    scores, truth = np.asarray(detection_map), np.asarray(reference) != 0
+    if overlap not in ("iou", "ior"):
+        raise TableError(f"overlap '{overlap}': allowed are iou and ior")
+    scores, truth = np.asarray(detection_map), checked_mask(reference, name="reference")
     if scores.shape != truth.shape:
         raise TableError(f"the detection map has shape {scores.shape}, the reference {truth.shape}")
     if not np.isfinite(scores).all() or (scores < 0).any():

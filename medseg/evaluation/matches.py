@@ -11,7 +11,7 @@ from medseg.files import read_csv, write_csv
 
 __all__ = ["Matches", "read_matches"]
 
-COLUMNS = ("kind", "case_id", "patient_id", "score", "weight", "diameter", "class", "rule")
+COLUMNS = ("kind", "case_id", "patient_id", "score", "weight", "diameter", "class", "rule", "positive")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +37,9 @@ class Matches:
         Marks that count as neither: further hits of a lesion, hits of ignored lesions.
     rule : str
         How they were matched.
+    positive : ndarray of bool, shape (n_cases,)
+        Whether each case has a lesion that counts, also where it was left out by `with_lesions`: such a case is not
+        lesion-free.
     """
 
     case_id: np.ndarray
@@ -53,6 +56,14 @@ class Matches:
     neither_score: np.ndarray
     neither_class: np.ndarray
     rule: str
+    positive: np.ndarray
+
+    def __repr__(self) -> str:
+        found = int(np.isfinite(self.lesion_score).sum())
+        return (
+            f"Matches({self.n_cases} cases, {self.n_lesions} lesions, {found} found, {len(self.false_score)} false "
+            f"positives, {self.n_neither} neither, rule '{self.rule}')"
+        )
 
     @property
     def n_cases(self) -> int:
@@ -73,13 +84,6 @@ class Matches:
     def patient(self) -> np.ndarray:
         """Number of each case's patient, from 0, shape (n_cases,)."""
         return np.unique(self.patient_id, return_inverse=True)[1].reshape(-1)
-
-    @property
-    def positive(self) -> np.ndarray:
-        """Whether each case has a lesion that counts, shape (n_cases,)."""
-        flags = np.zeros(self.n_cases, dtype=bool)
-        flags[self.lesion_case] = True
-        return flags
 
     @property
     def highest_false(self) -> np.ndarray:
@@ -103,7 +107,8 @@ class Matches:
         keep : ndarray of bool, shape (n_cases,)
         """
         place = np.cumsum(keep) - 1
-        parts: dict[str, Any] = {"case_id": self.case_id[keep], "patient_id": self.patient_id[keep], "rule": self.rule}
+        parts: dict[str, Any] = {name: getattr(self, name)[keep] for name in ("case_id", "patient_id", "positive")}
+        parts["rule"] = self.rule
         for kind in ("lesion", "false", "neither"):
             case = getattr(self, f"{kind}_case")
             own = keep[case]
@@ -123,7 +128,7 @@ class Matches:
         """
         place = np.empty(len(order), int)
         place[order] = np.arange(len(order))
-        parts: dict[str, Any] = {"case_id": self.case_id[order], "patient_id": self.patient_id[order]}
+        parts: dict[str, Any] = {name: getattr(self, name)[order] for name in ("case_id", "patient_id", "positive")}
         for kind in ("lesion", "false", "neither"):
             case = place[getattr(self, f"{kind}_case")]
             by_case = np.argsort(case, kind="stable")
@@ -140,9 +145,10 @@ class Matches:
         """
         names = ("lesion_case", "lesion_score", "lesion_weight", "lesion_diameter", "lesion_class")
         kept = {name: getattr(self, name)[keep] for name in names}
-        total = np.bincount(kept["lesion_case"], kept["lesion_weight"], self.n_cases)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            kept["lesion_weight"] = kept["lesion_weight"] / total[kept["lesion_case"]]
+        case, weight = kept["lesion_case"], kept["lesion_weight"]
+        total = np.bincount(case, weight, self.n_cases)[case]
+        number = np.bincount(case, minlength=self.n_cases)[case]
+        kept["lesion_weight"] = np.where(total > 0, weight, 1) / np.where(total > 0, total, number)
         return replace(self, **kept)
 
     def of_class(self, name: str) -> "Matches":
@@ -173,13 +179,17 @@ class Matches:
     def write(self, path: str | Path) -> None:
         """Write as a table, from which `read_matches` makes the same again.
 
-        Columns ``kind, case_id, patient_id, score, weight, diameter, class, rule``: one row of kind ``case`` a case,
-        then one for each ``lesion`` (score empty: unmarked), each ``false`` mark and each mark that is ``neither``.
+        Columns ``kind, case_id, patient_id, score, weight, diameter, class, rule, positive``: one row of kind ``case``
+        a case, then one for each ``lesion`` (score empty: unmarked), each ``false`` mark and each mark that is
+        ``neither``.
         """
         rows: list[dict[str, Any]] = [
-            {"kind": "case", "case_id": case_id, "patient_id": patient, "rule": self.rule}
-            for case_id, patient in zip(self.case_id, self.patient_id)
-        ]
+            {
+                "kind": "case", "case_id": case_id, "patient_id": patient, "rule": self.rule,
+                "positive": int(positive),
+            }
+            for case_id, patient, positive in zip(self.case_id, self.patient_id, self.positive)
+        ]  # fmt: skip
         for number, case in enumerate(self.lesion_case):
             score = self.lesion_score[number]
             rows.append(
@@ -240,4 +250,5 @@ def read_matches(path: str | Path) -> Matches:
         false_class=classes("false"), neither_case=cases("neither"),
         neither_score=numbers("neither", "score", np.nan), neither_class=classes("neither"),
         rule=kinds["case"][0]["rule"],
+        positive=np.array([row["positive"] == "1" for row in kinds["case"]]),
     )  # fmt: skip

@@ -15,6 +15,7 @@ __all__ = ["Assignment", "Duplicates", "check_rule", "match_marks", "match_pairs
 
 Assignment = Literal["best", "one_to_one"]
 Duplicates = Literal["neither", "false"]
+BY_CLASS = "by class"  # stands in the rule of matches that were made within classes
 
 
 def match_marks(
@@ -84,13 +85,29 @@ def match_pairs(
     rule: str = "inside",
     assignment: Assignment = "best",
     duplicates: Duplicates = "neither",
+    class_aware: bool = False,
 ) -> Matches:
-    """Match with hits that are known already, as (row of the mark, row of the lesion[, agreement from 0 to 1])."""
+    """Match with hits that are known already, as (row of the mark, row of the lesion[, agreement from 0 to 1]).
+
+    Raises
+    ------
+    TableError
+        For a row that there is not, or a pair of two cases.
+    """
     mark = np.array([pair[0] for pair in pairs], dtype=np.int64)
     lesion = np.array([pair[1] for pair in pairs], dtype=np.int64)
     quality = np.array([pair[2] if len(pair) > 2 else 1.0 for pair in pairs], dtype=np.float64)
-    described = _described(rule, assignment, duplicates, False)
-    return _resolve(*_tables(cases, marks, lesions), (mark, lesion, quality), described, assignment, duplicates)
+    tables = _tables(cases, marks, lesions)
+    for name, rows, table in (("mark", mark, tables[1]), ("lesion", lesion, tables[2])):
+        if len(rows) and not (rows.min() >= 0 and rows.max() < len(table["case"])):
+            raise TableError(f"pairs: there is no {name} in row {rows.max() if rows.min() >= 0 else rows.min()}")
+    if (tables[1]["case"][mark] != tables[2]["case"][lesion]).any():
+        raise TableError("pairs: a mark and a lesion of two cases cannot be a hit")
+    if class_aware:
+        same = tables[1]["class"][mark] == tables[2]["class"][lesion]
+        mark, lesion, quality = mark[same], lesion[same], quality[same]
+    described = _described(rule, assignment, duplicates, class_aware)
+    return _resolve(*tables, (mark, lesion, quality), described, assignment, duplicates)
 
 
 def match_readers(
@@ -107,7 +124,7 @@ def match_readers(
     table = marks_table(marks, case_table["case_id"])
     names = list(zip(table["modality"].tolist(), table["reader"].tolist()))
     found = {}
-    for modality, reader in sorted(set(names)):
+    for modality, reader in dict.fromkeys(names):  # in the order of the table
         rows = np.array([name == (modality, reader) for name in names])
         own = {column: values[rows] for column, values in table.items() if column != "case"}
         found[modality, reader] = match_marks(
@@ -125,7 +142,7 @@ def _described(rule: str, assignment: str, duplicates: str, class_aware: bool) -
     parts = [rule]
     parts += ["one to one"] if assignment == "one_to_one" else []
     parts += ["duplicates false"] if duplicates == "false" else []
-    parts += ["by class"] if class_aware else []
+    parts += [BY_CLASS] if class_aware else []
     return ", ".join(parts)
 
 
@@ -170,8 +187,14 @@ def _resolve(
         lesion_diameter=lesions["diameter"][counted], lesion_class=lesions["class"][counted],
         false_case=marks["case"][false], false_score=marks["score"][false], false_class=marks["class"][false],
         neither_case=marks["case"][spare], neither_score=marks["score"][spare], neither_class=marks["class"][spare],
-        rule=rule,
+        rule=rule, positive=_positive(len(cases["case_id"]), lesions["case"][counted]),
     )  # fmt: skip
+
+
+def _positive(n_cases: int, lesion_case: np.ndarray) -> np.ndarray:
+    flags = np.zeros(n_cases, dtype=bool)
+    flags[lesion_case] = True
+    return flags
 
 
 def _assign(
@@ -202,6 +225,6 @@ def _weights(case: np.ndarray, given: np.ndarray) -> np.ndarray:
         return raw
     some = np.bincount(case, weights=np.isnan(given)) % np.maximum(np.bincount(case), 1) != 0
     total = np.bincount(case, weights=raw)
-    if some.any() or (raw < 0).any() or (total[case] <= 0).any():
+    if some.any() or (raw < 0).any() or (total[case] <= 0).any() or not np.isfinite(total).all():
         raise TableError("lesions: the weights of a case must be given for all of its lesions and sum to more than 0")
     return raw / total[case]

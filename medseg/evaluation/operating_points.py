@@ -81,6 +81,8 @@ def operating_point(
     (0.5, 0.5, 1.0)
     """
     truth, score = checked_ratings(y_true, y_score)
+    if not isinstance(threshold, int | float | np.number) or math.isnan(threshold):
+        raise TableError(f"the threshold must be a number, found {threshold!r}")
     called = score >= threshold
     tp, fp = int((called & truth).sum()), int((called & ~truth).sum())
     fn, tn = int((~called & truth).sum()), int((~called & ~truth).sum())
@@ -129,8 +131,9 @@ def predictive_values(sensitivity: float, specificity: float, *, prevalence: flo
     >>> [round(value, 3) for value in predictive_values(0.9, 0.9, prevalence=0.01)]
     [0.083, 0.999]
     """
-    if not 0 <= prevalence <= 1:
-        raise TableError(f"a prevalence lies between 0 and 1, found {prevalence}")
+    for name, value in (("prevalence", prevalence), ("sensitivity", sensitivity), ("specificity", specificity)):
+        if not 0 <= value <= 1:
+            raise TableError(f"a {name} lies between 0 and 1, found {value}")
     true, false = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
     missed, cleared = (1 - sensitivity) * prevalence, specificity * (1 - prevalence)
     return (
@@ -158,7 +161,9 @@ def sensitivity_at_specificity_weighted(
     if not 0 <= specificity <= 1:
         raise TableError(f"a specificity lies between 0 and 1, found {specificity}")
     fpr, tpr, _ = weighted_roc(np.asarray(y_true, bool), y_score, weights)
-    return np.array([np.interp(1 - specificity + 1e-12, x, y) for x, y in zip(fpr, tpr)])
+    rate = 1 - specificity
+    fpr[np.abs(fpr - rate) < 1e-12] = rate  # 1 - 0.9 is 0.09999999999999998
+    return np.array([np.interp(rate, x, y) for x, y in zip(fpr, tpr)])
 
 
 def specificity_at_sensitivity(y_true: ArrayLike, y_score: ArrayLike, sensitivity: float) -> float:
@@ -180,7 +185,9 @@ def specificity_at_sensitivity_weighted(
     if not 0 <= sensitivity <= 1:
         raise TableError(f"a sensitivity lies between 0 and 1, found {sensitivity}")
     # the curve of the other kind: scores turned, so that specificity stands on the y axis
-    return sensitivity_at_specificity_weighted(~np.asarray(y_true, bool), -np.asarray(y_score), weights, sensitivity)
+    return sensitivity_at_specificity_weighted(
+        ~np.asarray(y_true, bool), -np.asarray(y_score, float), weights, sensitivity
+    )
 
 
 def choose_threshold(

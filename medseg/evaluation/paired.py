@@ -25,7 +25,7 @@ class PairedDifference:
     ----------
     value_a, value_b, difference : float
     low, high : float
-        Interval of the difference a - b.
+        Interval of the difference a - b; NaN where the replicates do not vary.
     n_replicates : int
         Replicates in which both were defined.
     method : str
@@ -66,13 +66,15 @@ def paired_bootstrap(
     one = np.ones((1, len(resampling.unit)), dtype=np.float32)
     value_a, value_b = float(a(one)[0]), float(b(one)[0])
     replicates = resampling.replicates(difference)
-    if method == "bca":
+    defined = replicates[np.isfinite(replicates)]
+    if not len(defined) or np.ptp(defined) <= 1e-12:
+        low, high = math.nan, math.nan
+    elif method == "bca":
         acceleration = float(resampling.acceleration(difference)[0])
         low, high = bca_interval(value_a - value_b, replicates, acceleration, confidence)
     else:
         low, high = percentile_interval(replicates, confidence)
-    defined = int(np.isfinite(replicates).sum())
-    return PairedDifference(value_a, value_b, value_a - value_b, low, high, defined, method)
+    return PairedDifference(value_a, value_b, value_a - value_b, low, high, len(defined), method)
 
 
 def permutation_test(
@@ -85,7 +87,7 @@ def permutation_test(
     both : callable
         The figure over the cases of detector a followed by those of detector b: takes weights of shape
         (replicate, 2 n_cases), returns shape (replicate,). The scores of the two must be on one scale: exchange
-        ranks (`shared_ranks`), not the raw scores of two models.
+        ranks (`shared_ranks`), or `false_positive_scale` for marks, not the raw scores of two models.
     unit : array-like, shape (n_cases,), or None
         Patient of each case; all cases of a patient are exchanged together.
 
@@ -102,6 +104,8 @@ def permutation_test(
     The null hypothesis is that the two may be exchanged case by case, which is more than an equal figure: two
     detectors with equal areas under curves of different shape are not exchangeable.
     """
+    if n_cases < 1 or n_permutations < 1 or seed < 0:
+        raise TableError("at least one case, one permutation and a seed of 0 or more are needed")
     resampling = Resampling.of(unit, n_cases=n_cases)
     random = np.random.default_rng(seed)
     observed = _difference(both, np.zeros((1, n_cases), bool))[0]
@@ -112,7 +116,7 @@ def permutation_test(
         n = min(rows, n_permutations - done)
         swapped = random.random((n, resampling.n_units)) < 0.5
         differences = _difference(both, swapped[:, resampling.unit])
-        beyond += int(np.sum(np.abs(differences) >= abs(observed) - 1e-12))
+        beyond += int(np.sum(~(np.abs(differences) < abs(observed) - 1e-12)))  # undefined ones count as extreme
         done += n
     return float(observed), (beyond + 1) / (n_permutations + 1)
 
@@ -157,6 +161,8 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     [0.03, 0.06, 0.06]
     """
     p = np.asarray(p_values, float)
+    if p.ndim != 1 or (p < 0).any() or (p > 1).any():
+        raise TableError("p values are one list of numbers from 0 to 1")
     adjusted = np.full(len(p), np.nan)
     known = np.flatnonzero(~np.isnan(p))
     order = known[np.argsort(p[known], kind="stable")]

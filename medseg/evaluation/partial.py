@@ -20,6 +20,7 @@ __all__ = [
     "two_way_partial_auc",
 ]
 
+DEFAULT_RANGE = (0.0, 0.1)
 FEW_CASES = 10  # fewer cases than this in the range: the area rests on a handful of images
 
 
@@ -56,7 +57,7 @@ def partial_auc(
     y_true: ArrayLike,
     y_score: ArrayLike,
     *,
-    fpr_range: tuple[float, float] | None = (0, 0.1),
+    fpr_range: tuple[float, float] | None = DEFAULT_RANGE,
     tpr_range: tuple[float, float] | None = None,
 ) -> PartialAuc:
     """Partial area under the ROC curve over a range of false-positive fraction, or of sensitivity.
@@ -98,6 +99,8 @@ def partial_auc(
     >>> partial_auc(y_true, y_score, fpr_range=(0, 0.1)).raw
     0.075
     """
+    if tpr_range is not None and fpr_range is not None and fpr_range is not DEFAULT_RANGE:
+        raise TableError("a partial area is over fpr_range or tpr_range; for both limits use two_way_partial_auc")
     truth, score = checked_ratings(y_true, y_score)
     low, high = checked_range(tpr_range or fpr_range or (0, 1), "range of sensitivity" if tpr_range else "range")
     weights = np.ones((1, len(score)))
@@ -139,7 +142,7 @@ def partial_auc_weighted(
         NaN in replicates without one kind of case.
     """
     low, high = checked_range(tpr_range or fpr_range or (0, 1))
-    raw = _raw(np.asarray(y_true, bool), y_score, weights, low, high, over_sensitivity=tpr_range is not None)
+    raw = _raw(y_true, y_score, weights, low, high, over_sensitivity=tpr_range is not None)
     if standard == "raw":
         return raw
     if standard == "index":
@@ -182,6 +185,7 @@ def _chance(low: float, high: float, *, over_sensitivity: bool) -> float:
 def _raw(
     truth: np.ndarray, score: np.ndarray, weights: np.ndarray, low: float, high: float, *, over_sensitivity: bool
 ) -> np.ndarray:
+    truth, score = np.asarray(truth, dtype=bool), np.asarray(score, dtype=np.float64)
     if over_sensitivity:  # specificity over sensitivities is the curve of the other kind, with scores turned
-        return area_weighted(~truth, -np.asarray(score), weights, 1 - high, 1 - low)
-    return area_weighted(truth, np.asarray(score), weights, low, high)
+        return area_weighted(~truth, -score, weights, 1 - high, 1 - low)
+    return area_weighted(truth, score, weights, low, high)

@@ -62,7 +62,6 @@ def _masks(compute: Figures, evidence: Evidence) -> dict[str, Any]:
     everyone = lesion | free
     f1 = np.array([pair[1].f1 if pair else np.nan for pair in known])
     empty = values("n_predicted", free) == 0
-    n_free = len(set(evidence.patient[free].tolist()))
     return content | {
         "dice_all_cases": compute.bca(mean_weighted(values("dice", everyone)), "no case has a reference mask"),
         "lesionwise_f1": compute.bca(mean_weighted(f1), "no case has a reference mask"),
@@ -70,7 +69,7 @@ def _masks(compute: Figures, evidence: Evidence) -> dict[str, Any]:
             "n_cases": int(free.sum()),
             "empty_mask": compute.proportions(
                 lambda w: ((w @ (free & empty).astype(float)) / (w @ free.astype(float)))[:, None],
-                n_free,
+                free,
                 "every case has a lesion",
             )[0],
             "predicted_volume": compute.bca(mean_weighted(values("predicted_volume", free)), "every case has a lesion"),

@@ -12,6 +12,8 @@ from medseg.evaluation.distributions import beta_quantile, two_sided_quantile
 
 __all__ = ["auc_score_interval", "clopper_pearson", "effective_size_interval", "logit_interval", "wilson"]
 
+ROUNDING = 1e-15  # variances below it are rounding errors of figures that do not vary
+
 
 def wilson(successes: float, n: float, *, confidence: float = 0.95) -> tuple[float, float]:
     """Score interval of a proportion (Wilson 1927, doi:10.1080/01621459.1927.10502953).
@@ -27,7 +29,7 @@ def wilson(successes: float, n: float, *, confidence: float = 0.95) -> tuple[flo
     >>> round(low, 4), round(high, 4)
     (0.2553, 0.3662)
     """
-    if not 0 <= successes <= n:
+    if not 0 <= successes <= n or not math.isfinite(n):
         raise TableError(f"{successes} successes of {n}: a proportion lies between 0 and 1")
     z = two_sided_quantile(checked_confidence(confidence))
     if n == 0:
@@ -47,8 +49,8 @@ def clopper_pearson(successes: int, n: int, *, confidence: float = 0.95) -> tupl
     >>> low, round(high, 4)
     (0.0, 0.3085)
     """
-    if not 0 <= successes <= n:
-        raise TableError(f"{successes} successes of {n}: a proportion lies between 0 and 1")
+    if not 0 <= successes <= n or successes != int(successes) or n != int(n):
+        raise TableError(f"{successes} successes of {n}: whole numbers were expected, the first not above the second")
     if n == 0:
         return math.nan, math.nan
     tail = (1 - checked_confidence(confidence)) / 2
@@ -76,20 +78,41 @@ def effective_size_interval(
 
     The variance is turned into the number of independent observations that would have it,
     ``value (1 - value) / variance``, and Wilson's interval is taken at that size (Korn and Graubard 1998; Dean and
-    Pagano 2015, doi:10.1093/jssam/smv024). Copies of a patient's images change neither. At 0 or 1, or without
-    variance, the effective size is the number of units.
+    Pagano 2015, doi:10.1093/jssam/smv024). A size above the number of units says that units hold several observations,
+    so that the variance was estimated from the spread between n units rather than given by the value: it is then
+    multiplied by ``n / (n - 1)`` and the size by the squared ratio of the normal to Student's quantile with n - 1
+    degrees of freedom, in full from twice the number of units on and in proportion before. Copies of a patient's
+    images change nothing.
 
     Parameters
     ----------
     value : float
         Between 0 and 1.
     variance : float
-        Of the estimate.
+        Of the estimate. Where it vanishes, and at 0 and 1, the effective size is the number of units.
     n_units : int
-        Units (patients) that have what is counted.
+        Units (patients) that have what is counted. One unit is one observation.
+
+    Raises
+    ------
+    TableError
+        For a value outside 0 to 1, or a variance that is negative or no number.
+
+    Examples
+    --------
+    >>> low, high = effective_size_interval(0.7, 0.7 * 0.3 / 40, n_units=40)
+    >>> round(low, 3), round(high, 3)
+    (0.546, 0.819)
     """
-    spread = value * (1 - value)
-    size = spread / variance if spread > 0 and variance > 0 else float(n_units)
+    if not -1e-9 <= value <= 1 + 1e-9 or not variance >= 0:
+        raise TableError(f"a proportion of {value} with a variance of {variance}: the first lies between 0 and 1")
+    value = float(np.clip(value, 0.0, 1.0))
+    spread, size = value * (1 - value), float(n_units)
+    if n_units > 1 and spread > ROUNDING and variance > ROUNDING:
+        size = spread / variance
+        several = min(max(size / n_units - 1, 0.0), 1.0)
+        ratio = two_sided_quantile(confidence) / two_sided_quantile(confidence, n_units - 1)
+        size *= 1 - several * (1 - ratio**2 * (n_units - 1) / n_units)
     return wilson(value * size, size, confidence=confidence)
 
 
@@ -108,6 +131,11 @@ def auc_score_interval(
     n_positive, n_negative : int
         Cases, or patients, with and without disease.
     """
+    if not -1e-9 <= value <= 1 + 1e-9 or n_positive < 0 or n_negative < 0:
+        raise TableError(f"an area of {value} with {n_positive} and {n_negative} cases: it lies between 0 and 1")
+    if not n_positive or not n_negative:
+        return math.nan, math.nan
+    value = 0.0 if value < 1e-12 else 1.0 if value > 1 - 1e-12 else float(value)
     z = two_sided_quantile(checked_confidence(confidence))
     middle = (n_positive + n_negative) / 2 - 1
 

@@ -1,6 +1,6 @@
 """Reader studies from their data: ratings of cases, or marks on lesions, by several readers in several modalities."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -101,6 +101,7 @@ def mark_study(
     modalities: Sequence[str] | None = None,
     readers: Sequence[str] | None = None,
     confidence: float = 0.95,
+    **matching: Any,
 ) -> ReaderStudy:
     """Compare modalities by the marks of readers who searched every case in every modality.
 
@@ -122,6 +123,8 @@ def mark_study(
         was found there. Without, they are those of the table of marks, and every reader must have one in each.
     confidence : float
         Of every interval.
+    **matching
+        ``assignment``, ``duplicates`` and ``class_aware`` as in `match_marks`.
 
     Returns
     -------
@@ -143,7 +146,7 @@ def mark_study(
         row: list[Weighted] = []
         for reader in names[1]:
             try:
-                matches = match_marks(cases, tables[modality, reader], lesions, rule=rule)
+                matches = match_marks(cases, tables[modality, reader], lesions, rule=rule, **matching)
             except TableError as error:
                 raise TableError(f"reader {reader}, modality {modality}: {error}") from error
             positive = matches.positive[keep]
@@ -273,7 +276,7 @@ def _marks_of_readers(
 
 
 def _mark_columns(source: Source) -> tuple[dict[str, list[Any]], str]:
-    if isinstance(source, Mapping):
+    if not isinstance(source, str | Path):
         table, name = {str(key): list(values) for key, values in source.items()}, "marks"
         for column in ("modality", "reader"):
             if column not in table:

@@ -21,7 +21,7 @@ from medseg.evaluation.pixel_level import pixel_level
 from medseg.evaluation.precision import precision_recall
 from medseg.evaluation.roc import roc_curve
 from medseg.evaluation.settings import EvaluationSettings
-from medseg.evaluation.tables import Columns, Source, cases_table, marks_table
+from medseg.evaluation.tables import Columns, Source, cases_table, lesions_table, marks_table, reference_digests
 from medseg.evaluation.voxels import VoxelFigures
 
 __all__ = ["PixelEvidence", "evaluate_evidence", "evaluate_tables", "evidence_of_tables"]
@@ -74,9 +74,13 @@ def evidence_of_tables(
     matches = None
     options: Any = {"assignment": settings.assignment, "duplicates": settings.duplicates}
     if lesions is not None and pairs is not None:
-        matches = match_pairs(cases, marks, lesions, pairs, rule=rule, **options)
+        matches = match_pairs(cases, marks, lesions, pairs, rule=rule, class_aware=settings.class_aware, **options)
     elif lesions is not None:
         matches = match_marks(cases, marks, lesions, rule=rule, class_aware=settings.class_aware, **options)
+    if lesions is not None:
+        table["reference"] = reference_digests(lesions_table(lesions, table["case_id"]), len(table["case_id"]))
+    if matches is not None:  # a lesion is known to be there, but not where: the case level only
+        table["localised"] &= ~((table["label"] == 1) & ~matches.positive)
     label, score = case_labels(table, matches), case_scores(table, marks)
     return Evidence(table, label, score, matches, pixel.masks if pixel else {}, pixel.pixels if pixel else {})
 
@@ -194,8 +198,10 @@ def _part(evidence: Evidence, settings: EvaluationSettings, threshold: float | N
 
 def _parts(table: Columns, column: str, settings: EvaluationSettings) -> dict[str, np.ndarray]:
     """Cases of each value of a column; ages between the edges given; unknown ones in no part."""
-    if column not in table:
+    if column == "group" and not any(table["group"]):
         return {}
+    if column not in table or not any(table[column]):
+        raise TableError(f"group_by: no case has a {column} (column {column} of the cases)")
     if column != "age":
         return {value: table[column] == value for value in sorted(set(table[column].tolist()) - {""})}
     ages = []
@@ -204,6 +210,10 @@ def _parts(table: Columns, column: str, settings: EvaluationSettings) -> dict[st
             ages.append(float(cell) if cell else np.nan)
         except ValueError:
             raise TableError(f"cases: age '{cell}' of case {case_id} is not a number") from None
+    if np.nanmin(ages) < 0:
+        raise TableError(
+            f"cases: age {np.nanmin(ages):g} of case {table['case_id'][int(np.nanargmin(ages))]} is below 0"
+        )
     bounds = [0.0, *settings.age_edges, np.inf]
     parts = {}
     for low, high in pairwise(bounds):
@@ -227,6 +237,7 @@ def _counts(evidence: Evidence) -> dict[str, Any]:
             "n_lesions_marked": int(np.isfinite(matches.lesion_score).sum()),
             "n_false_marks": len(matches.false_score),
             "n_marks_neither": matches.n_neither,
+            "n_not_localised": int((~evidence.table["localised"]).sum()),
         }
     return counts
 

@@ -16,6 +16,9 @@ class EvaluationSettings(Settings):
     """Which figures are reported, with which intervals."""
 
     fpr_range: tuple[float, float] = Field((0.0, 0.1), description="false-positive fractions of the partial AUC")
+    tpr_range: tuple[Fraction, Fraction] | None = Field(
+        None, description="also the partial AUC over these sensitivities, and within both limits; null: not"
+    )
     fp_per_case: tuple[PositiveFloat, ...] = Field(
         (0.125, 0.25, 0.5, 1, 2, 4, 8),
         min_length=1,
@@ -42,6 +45,10 @@ class EvaluationSettings(Settings):
     prevalence: Fraction | None = Field(
         None, description="share of cases with disease where the detector is used, for predictive values; null: none"
     )
+    readers: tuple[str, ...] = Field(
+        (), description="readers of a reader study; empty: those of the marks. Given, a reader may have no mark"
+    )
+    modalities: tuple[str, ...] = Field((), description="modalities of a reader study, in the order of differences")
     group_by: tuple[Literal["group", "view", "scanner", "sex", "age"], ...] = Field(
         ("group",), description="columns of the cases by which all figures are given again"
     )
@@ -53,9 +60,21 @@ class EvaluationSettings(Settings):
     pixel_region: Literal["all", "above_zero"] = Field(
         "all", description="above_zero: voxel figures leave out voxels whose image is 0, except lesion voxels (missed)"
     )
-    n_replicates: int = Field(2000, ge=0, description="bootstrap replicates, drawn by patient")
+    n_replicates: int = Field(2000, ge=0, le=1_000_000, description="bootstrap replicates, drawn by patient")
     confidence: float = Field(0.95, gt=0, lt=1, description="confidence of the intervals")
     seed: int = Field(0, ge=0, description="seed of the bootstrap")
+
+    @field_validator("duplicates", mode="before")
+    @classmethod
+    def _false(cls, value: object) -> object:
+        return "false" if value is False else value  # YAML reads the word as a truth value
+
+    @field_validator("fp_per_case")
+    @classmethod
+    def _rising(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if list(value) != sorted(set(value)):
+            raise ValueError("the rates must rise")
+        return value
 
     @field_validator("rule")
     @classmethod
@@ -78,9 +97,9 @@ class EvaluationSettings(Settings):
             raise ValueError("the range must rise from 0 or more")
         return value
 
-    @field_validator("fpr_range")
+    @field_validator("fpr_range", "tpr_range")
     @classmethod
-    def _range(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not 0 <= value[0] < value[1] <= 1:
+    def _range(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 <= value[0] < value[1] <= 1:
             raise ValueError("the range must rise within 0 to 1")
         return value

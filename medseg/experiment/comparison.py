@@ -11,15 +11,14 @@ from medseg.config.load import evaluation_settings
 from medseg.drawing.agreement_figures import difference_plot
 from medseg.drawing.evaluation_figures import froc_plot, roc_plot
 from medseg.drawing.look import save_figure
-from medseg.errors import OutputError, TableError
+from medseg.errors import ConfigError, OutputError, TableError
 from medseg.evaluation.areas import area_weighted, mcclish
 from medseg.evaluation.bootstrap import Resampling, mean_weighted
 from medseg.evaluation.clustered import clustered_auc_test
 from medseg.evaluation.delong import AucTest, delong_test
-from medseg.evaluation.evidence import Evidence
-from medseg.evaluation.froc import froc, lesion_strata
+from medseg.evaluation.evidence import Evidence, failed_cases
+from medseg.evaluation.froc import false_positive_scale, froc, lesion_strata
 from medseg.evaluation.lesion_level import lesion_statistics
-from medseg.evaluation.matches import Matches
 from medseg.evaluation.paired import holm, paired_bootstrap, permutation_test, shared_ranks
 from medseg.evaluation.roc import roc_curve
 from medseg.evaluation.settings import EvaluationSettings
@@ -27,7 +26,7 @@ from medseg.experiment.evaluation_folder import read_evaluation
 from medseg.experiment.table_files import write_table
 from medseg.files import write_json
 
-__all__ = ["compare_evaluations", "comparison_lines"]
+__all__ = ["compare_evaluations", "comparison_lines", "p_text"]
 
 SCHEMA_VERSION = 1
 ROW_COLUMNS = (
@@ -96,7 +95,13 @@ def compare_evaluations(
         When a folder holds no evaluation, the two have no case in common, or their references differ.
     """
     (about_a, a), (about_b, b) = read_evaluation(first), read_evaluation(second)
-    settings = evaluation_settings(overrides, about_a.get("settings"))
+    free = ("n_replicates", "seed", "confidence")  # of the evaluation alone
+    chosen = [
+        {name: value for name, value in about["settings"].items() if name not in free} for about in (about_a, about_b)
+    ]
+    settings = evaluation_settings(overrides, chosen[0])
+    if settings.n_replicates < 1:
+        raise ConfigError("evaluation: n_replicates must be at least 1 to compare")
     pair, left_out = _paired(a, b, settings, (Path(first), Path(second)))
     rows = [*_case_rows(pair), *_lesion_rows(pair), *_mask_rows(pair)]
     for row, adjusted in zip(rows, holm([row["p_value"] for row in rows])):
@@ -116,6 +121,11 @@ def compare_evaluations(
         },
         "differences": rows,
     }  # fmt: skip
+    differing = sorted(name for name in ("fpr_range", "froc_range") if chosen[0].get(name) != chosen[1].get(name))
+    if differing:
+        result["warning"] = f"the evaluations differ in {', '.join(differing)}; those of A are used"
+    failed = [int(failed_cases(evidence.table).sum()) for evidence in (pair.a, pair.b)]
+    result["counts"] |= {"n_failed_a": failed[0], "n_failed_b": failed[1]}
     notice = about_a.get("notice") or about_b.get("notice")
     if notice:
         result["notice"] = notice
@@ -133,17 +143,33 @@ def comparison_lines(result: dict[str, Any]) -> list[str]:
              f"{counts['n_patients']} patients in both"]  # fmt: skip
     if counts["n_only_in_one"]:
         lines.append(f"WARNING: {counts['n_only_in_one']} case(s) are in one evaluation only and left out")
+    if counts["n_failed_a"] or counts["n_failed_b"]:
+        lines.append(f"failed cases, with the lowest score: A {counts['n_failed_a']}, B {counts['n_failed_b']}")
+    lines += [f"WARNING: {result['warning']}"] if "warning" in result else []
     if "notice" in result:
         lines.append(f"NOTE: {result['notice']}")
     for row in result["differences"]:
         interval = "" if not np.isfinite(row["ci_low"]) else f" ({row['ci_low']:+.3f} to {row['ci_high']:+.3f})"
-        p_value = "undefined" if not np.isfinite(row["p_value"]) else f"{row['p_value']:.4f}"
-        holm_p = "" if not np.isfinite(row["p_holm"]) else f", Holm {row['p_holm']:.4f}"
+        p_value = p_text(row["p_value"])
+        holm_p = "" if not np.isfinite(row["p_holm"]) else f", Holm {p_text(row['p_holm'])}"
         lines.append(
             f"{row['figure']:<44} {row['value_a']:.3f} - {row['value_b']:.3f} = {row['difference']:+.3f}{interval}, "
             f"p {p_value}{holm_p}"
         )
     return lines
+
+
+def p_text(p_value: float | None) -> str:
+    """A p value for readers.
+
+    Examples
+    --------
+    >>> p_text(0.0123), p_text(1e-9)
+    ('0.0123', '<0.0001')
+    """
+    if p_value is None or not np.isfinite(p_value):
+        return "undefined"
+    return "<0.0001" if p_value < 0.0001 else f"{p_value:.4f}"
 
 
 def _paired(a: Evidence, b: Evidence, settings: EvaluationSettings, folders: tuple[Path, Path]) -> tuple[_Pair, int]:
@@ -162,7 +188,7 @@ def _paired(a: Evidence, b: Evidence, settings: EvaluationSettings, folders: tup
         name = common[int(np.flatnonzero(differs)[0])]
         raise OutputError(f"case {name} is of another patient in {folders[1]} than in {folders[0]}")
     if a.matches is not None and b.matches is not None:
-        _check_same_lesions(a.matches, b.matches, folders)
+        _check_same_lesions(a, b, folders)
     return _Pair(a, b, settings), len(set(names_a) ^ set(names_b))
 
 
@@ -181,9 +207,16 @@ def _ordered(evidence: Evidence, names: list[str]) -> Evidence:
     )
 
 
-def _check_same_lesions(a: Matches, b: Matches, folders: tuple[Path, Path]) -> None:
+def _check_same_lesions(first: Evidence, second: Evidence, folders: tuple[Path, Path]) -> None:
+    a, b = first.matches, second.matches
+    assert a is not None
+    assert b is not None
     if a.rule != b.rule:
         raise OutputError(f"{folders[0]} matched by '{a.rule}', {folders[1]} by '{b.rule}': evaluate both by one rule")
+    other = first.table["reference"] != second.table["reference"]
+    if other.any():
+        name = a.case_id[int(np.flatnonzero(other)[0])]
+        raise OutputError(f"case {name} has other lesions in {folders[1]} than in {folders[0]}: evaluate both again")
     counts = [np.bincount(m.lesion_case, minlength=m.n_cases) for m in (a, b)]
     if (counts[0] != counts[1]).any():
         name = a.case_id[int(np.flatnonzero(counts[0] != counts[1])[0])]
@@ -242,8 +275,7 @@ def _lesion_rows(pair: _Pair) -> list[dict[str, Any]]:
     assert b is not None
     if not a.n_lesions:
         return []
-    ranks = shared_ranks(*(np.concatenate([m.lesion_score, m.false_score]) for m in (a, b)))
-    both = [m.with_scores(rank[: m.n_lesions], rank[m.n_lesions :]) for m, rank in zip((a, b), ranks)]
+    both = [m.with_scores(*false_positive_scale(m)) for m in (a, b)]
     own_a, own_b = (lesion_statistics(m, pair.settings) for m in (a, b))
     joint = lesion_statistics(both[0].followed_by(both[1]), pair.settings)
     return [

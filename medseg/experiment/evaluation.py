@@ -11,7 +11,7 @@ import numpy as np
 
 from medseg.config.load import evaluation_settings
 from medseg.data.manifest import Case, load_manifest
-from medseg.errors import ManifestError, MedsegError, OutputError, TableError, naming_case
+from medseg.errors import AnnotationError, ManifestError, MedsegError, OutputError, TableError, naming_case
 from medseg.evaluation import LesionwiseF1, MaskFigures, PixelCounts, lesionwise_f1, mask_figures, voxel_figures
 from medseg.evaluation.evidence import Evidence
 from medseg.evaluation.report import PixelEvidence, evaluate_evidence, evidence_of_tables
@@ -19,7 +19,7 @@ from medseg.evaluation.settings import EvaluationSettings
 from medseg.experiment.evaluation_folder import write_evaluation
 from medseg.experiment.reader_evaluation import evaluate_readers, has_several_readers
 from medseg.experiment.reference import Reference, VoxelCases, counted_voxels, read_map, read_reference
-from medseg.files import read_csv, read_json, write_csv
+from medseg.files import read_csv, read_json
 from medseg.lesion import Lesion
 from medseg.progress import track
 from medseg.volume import Grid
@@ -78,8 +78,8 @@ def evaluate_table_files(
         return evaluate_readers(cases, marks, lesions, Path(output), rule=rule, settings=settings)
     evidence = evidence_of_tables(cases, marks, lesions, settings=settings, rule=rule)
     result = evaluate_evidence(evidence, settings=settings)
-    result["settings"] = settings.model_dump(mode="json")
-    write_evaluation(Path(output), evidence, result)
+    result["settings"] = settings.model_dump(mode="json") | {"rule": rule}
+    write_evaluation(Path(output), evidence, result, inputs=(cases, marks, lesions))
     return result
 
 
@@ -151,11 +151,10 @@ def evaluate_predictions(
     notice = manifest.path.parent / "about.json"  # simulated data says here what it is
     if notice.is_file():
         result["notice"] = read_json(notice, needs=("notice",))["notice"]
-    result["settings"] = settings.model_dump(mode="json")
+    result["settings"] = settings.model_dump(mode="json") | {"rule": rule or settings.rule}
     result["pipeline"], result["operating_point"] = about["pipeline"], about["operating_point"]
-    write_evaluation(output, evidence, result)
-    write_csv(output / "marks.csv", MARK_COLUMNS[:6], tables.marks)
-    write_csv(output / "lesions.csv", LESION_COLUMNS, tables.lesions)
+    further = {"marks.csv": (MARK_COLUMNS[:6], tables.marks), "lesions.csv": (LESION_COLUMNS, tables.lesions)}
+    write_evaluation(output, evidence, result, tables=further)
     return result, failures
 
 
@@ -193,6 +192,8 @@ def _add_case(
     failed = row["status"] != "ok"
     placed = localises and (case.annotation != "label" or case.label == 0)
     known = read_reference(case, failed=failed) if placed else None
+    if known is not None and case.label == 0 and any(not lesion.ignore for lesion in known.lesions):
+        raise AnnotationError(f"case {case.case_id} has the label 0 and a lesion")
     if known is not None and known.mask is not None and about["detector"] == "segmentation":
         _add_pixels(tables, case, known, folder, failed, settings)
     tables.cases.append(

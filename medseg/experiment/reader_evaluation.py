@@ -12,9 +12,10 @@ from medseg.evaluation.matching import match_readers
 from medseg.evaluation.readers import mark_study
 from medseg.evaluation.settings import EvaluationSettings
 from medseg.evaluation.tables import cases_table, marks_table
-from medseg.experiment.summary import READER_FIGURES
+from medseg.experiment.evaluation_folder import start_folder, table_title
+from medseg.experiment.summary import DESIGNS, READER_FIGURES
 from medseg.experiment.table_files import write_table
-from medseg.files import write_json
+from medseg.files import safe_name, write_json
 
 __all__ = ["evaluate_readers", "has_several_readers"]
 
@@ -25,6 +26,20 @@ def has_several_readers(cases: Path, marks: Path | None) -> bool:
         return False
     table = marks_table(marks, cases_table(cases)["case_id"])
     return len(set(zip(table["reader"].tolist(), table["modality"].tolist()))) > 1
+
+
+def _study_rows(study: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Differences of the modalities for each design of the study."""
+    if study is None:
+        return []
+    return [
+        {
+            "modality": f"{row['first']} - {row['second']}", "reader": DESIGNS[key], "figure": "wAFROC area",
+            "value": row["value"], "ci_low": row["low"], "ci_high": row["high"], "p_value": row["p_value"],
+        }
+        for key in DESIGNS
+        for row in study[key]["differences"]
+    ]  # fmt: skip
 
 
 def evaluate_readers(
@@ -46,7 +61,10 @@ def evaluate_readers(
     options: dict[str, Any] = {
         "assignment": settings.assignment, "duplicates": settings.duplicates, "class_aware": settings.class_aware,
     }  # fmt: skip
-    found = match_readers(cases, marks, lesions, rule=rule, **options)
+    found = {
+        name: matches.of_cases(cases_table(cases)["localised"])
+        for name, matches in match_readers(cases, marks, lesions, rule=rule, **options).items()
+    }
     readers: list[dict[str, Any]] = []
     for (modality, reader), matches in found.items():
         compute = Figures(matches.patient_id, lesion_strata(matches), settings)
@@ -66,20 +84,29 @@ def evaluate_readers(
             "n_positive": int(next(iter(found.values())).positive.sum()),
             "n_lesions": next(iter(found.values())).n_lesions,
         },
-        "settings": settings.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json") | {"rule": rule},
         "case_level": {"auc": nothing},
         "readers": readers,
     }  # fmt: skip
     try:
-        result["reader_study"] = asdict(mark_study(cases, marks, lesions, rule=rule, confidence=settings.confidence))
+        study = mark_study(
+            cases, marks, lesions, rule=rule, confidence=settings.confidence, readers=settings.readers or None,
+            modalities=settings.modalities or None, **options,
+        )  # fmt: skip
+        result["reader_study"] = asdict(study)
     except TableError as error:
         result["reader_study"], result["reader_study_reason"] = None, str(error)
-    columns = ("modality", "reader", "figure", "value", "ci_low", "ci_high")
+    columns = ("modality", "reader", "figure", "value", "ci_low", "ci_high", "p_value")
     rows: list[dict[str, Any]] = [
         {"modality": row["modality"], "reader": row["reader"], "figure": name, **row[key]}
         for row in readers
         for key, name in READER_FIGURES.items()
     ]
-    write_table(output / "figures", columns, rows, title="Figures of the readers")
+    rows += _study_rows(result["reader_study"])
+    start_folder(output, inputs=(cases, marks, lesions))
+    for (modality, reader), matches in found.items():
+        matches.write(output / "matches" / f"{safe_name(f'{modality}_{reader}')}.csv")
+    title = f"{table_title(result)}; readers, and differences of modalities over readers"
+    write_table(output / "figures", columns, rows, title=title)
     write_json(output / "evaluation.json", result)
     return result

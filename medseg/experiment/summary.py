@@ -3,7 +3,17 @@
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["READER_FIGURES", "figure_rows", "figure_text", "named_figures", "parts_of", "summary_lines", "summary_rows"]
+__all__ = [
+    "DESIGNS",
+    "READER_FIGURES",
+    "figure_rows",
+    "figure_text",
+    "named_figures",
+    "parts_of",
+    "study_lines",
+    "summary_lines",
+    "summary_rows",
+]
 
 READER_FIGURES = {"cpm": "CPM", "wafroc_auc": "wAFROC area"}
 DESIGNS = {
@@ -54,6 +64,11 @@ def named_figures(result: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, 
         threshold = f"at the operating point {at['threshold']:.3g}"
         yield "case", f"Sensitivity, cases, {threshold}", at["case_level"]["sensitivity"]
         yield "case", f"Specificity, cases, {threshold}", at["case_level"]["specificity"]
+        values = at["case_level"].get("predictive_values")
+        if values:
+            for kind in ("positive", "negative"):
+                figure = {"value": values[kind], "ci_low": None, "ci_high": None, "reason": "nothing is called so"}
+                yield "case", f"{kind.capitalize()} predictive value, prevalence {values['prevalence']:g}", figure
         if "lesion_level" in at:
             yield "lesion", f"Sensitivity, lesions, {threshold}", at["lesion_level"]["sensitivity"]
             yield "lesion", f"False positives a case, {threshold}", at["lesion_level"]["fp_per_case"]
@@ -68,6 +83,20 @@ def _case_figures(case: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "AUC", case["auc"]
         yield f"Partial AUC, FPR {low:g} to {high:g}, McClish{below}", case["partial_auc"]["mcclish"]
         yield f"Partial AUC, FPR {low:g} to {high:g}, raw", case["partial_auc"]["raw"]
+    if "partial_auc_over_sensitivity" in case:
+        part = case["partial_auc_over_sensitivity"]
+        low, high = part["tpr_range"]
+        yield f"Partial AUC, sensitivity {low:g} to {high:g}, McClish", part["mcclish"]
+        yield f"Partial area index, sensitivity {low:g} to {high:g}", part["index"]
+    if "two_way_partial_auc" in case:
+        both = case["two_way_partial_auc"]
+        yield f"Two-way partial AUC, FPR to {both['max_fpr']:g}, sensitivity from {both['min_tpr']:g}", both
+    if "calibration" in case:
+        for name, value in (
+            ("Brier score", case["calibration"]["brier"]["score"]),
+            ("Expected calibration error", case["calibration"]["expected_calibration_error"]),
+        ):
+            yield name, {"value": value, "ci_low": None, "ci_high": None, "ci_method": "none"}
     for figure in case.get("sensitivity_at_specificity", ()):
         yield f"Sensitivity at specificity {figure['specificity']:g}", figure
     for figure in case.get("specificity_at_sensitivity", ()):
@@ -127,6 +156,10 @@ def summary_lines(result: dict[str, Any]) -> Iterator[str]:
     yield f"{counts['n_cases']} cases of {counts['n_patients']} patients, {counts['n_positive']} positive"
     if counts.get("n_unlabelled"):
         yield f"{counts['n_unlabelled']} unlabelled or ignored case(s) left out"
+    if counts.get("n_failed"):
+        yield f"WARNING: {counts['n_failed']} case(s) failed: no marks, the lowest score, also where there is no lesion"
+    if counts.get("n_not_localised"):
+        yield f"{counts['n_not_localised']} positive case(s) without the place of a lesion: case level only"
     used = result.get("case_level", {}).get("n_cases_used")
     if used is not None:
         yield f"AUC over {used} cases: the others have no label or no score"
@@ -135,7 +168,7 @@ def summary_lines(result: dict[str, Any]) -> Iterator[str]:
     if "warning" in result:
         yield f"WARNING: {result['warning']}"
     for name, text, _ in summary_rows(result):
-        yield f"{name:<46} {text}"
+        yield f"{name:<52} {text}"
     few = result.get("case_level", {}).get("partial_auc", {}).get("warning")
     if few:
         yield f"WARNING: partial AUC: {few}"
@@ -153,7 +186,12 @@ def _reader_lines(result: dict[str, Any]) -> Iterator[str]:
         figures = ", ".join(
             f"{name} {row[key]['value']:.3f}" for key, name in READER_FIGURES.items() if row[key]["value"] is not None
         )
-        yield f"{row['modality'] or 'modality'} {row['reader'] or 'reader'}: {row['n_marks']} marks, {figures}"
+        yield f"{row['modality']} {row['reader']}".strip() + f": {row['n_marks']} marks, {figures}"
+    yield from study_lines(result)
+
+
+def study_lines(result: dict[str, Any]) -> Iterator[str]:
+    """What a reader study says of the differences between modalities, for each design."""
     study = result["reader_study"]
     if study is None:
         yield f"no comparison of the modalities: {result['reader_study_reason']}"
@@ -167,6 +205,6 @@ def _reader_lines(result: dict[str, Any]) -> Iterator[str]:
         yield f"{name}: F {design['f']:.3f} ({df} degrees of freedom), p {design['p_value']:.4f}"
         for row in design["differences"]:
             yield (
-                f"  {row['first']} - {row['second']}: {row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f}), "
+                f"  {row['first']} - {row['second']}: {row['value']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f}), "
                 f"p {row['p_value']:.4f}"
             )

@@ -8,9 +8,12 @@ from medseg.files import write_csv, write_text
 
 __all__ = ["latex_table", "write_table"]
 
-SPECIAL = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-           "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
-           "<": r"\textless{}", ">": r"\textgreater{}"}  # fmt: skip
+LONG = 45  # rows that fit a page
+HEADS = {"p_value": "$p$", "p_holm": "$p$ (Holm)", "ci_method": "interval", "value_a": "A", "value_b": "B"}
+SPECIAL = {
+    "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": r"\textless{}", ">": r"\textgreater{}",
+}  # fmt: skip
 
 
 def write_table(stem: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
@@ -20,9 +23,9 @@ def write_table(stem: Path, columns: Sequence[str], rows: Sequence[Mapping[str, 
 
 
 def latex_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, title: str) -> str:
-    """A LaTeX table (package ``booktabs``) with three decimals; columns that are empty throughout are left out.
+    """A LaTeX table (package ``booktabs``; ``longtable`` from 46 rows on) with three decimals.
 
-    A value with its bounds (columns ``ci_low`` and ``ci_high``) becomes one cell.
+    Columns that are empty throughout are left out. A value with its bounds (columns ``ci_low`` and ``ci_high``) becomes one cell.
 
     Examples
     --------
@@ -33,15 +36,27 @@ def latex_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, ti
     kept = [
         column
         for column in columns
-        if column not in ("ci_low", "ci_high") and any(row.get(column) not in (None, "") for row in rows)
+        if column not in ("ci_low", "ci_high")
+        and (column == "value" or any(row.get(column) not in (None, "") for row in rows))
     ]
-    lines = [
-        r"\begin{table}", r"\centering", rf"\caption{{{_escaped(title)}}}", rf"\begin{{tabular}}{{{'l' * len(kept)}}}",
-        r"\toprule", " & ".join(_escaped(column.replace("_", " ")) for column in kept) + r" \\", r"\midrule",
-    ]  # fmt: skip
-    lines += [" & ".join(_cell(row, column) for column in kept) + r" \\" for row in rows]
-    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
-    return "\n".join(lines)
+    head = " & ".join(HEADS.get(column, _escaped(column.replace("_", " "))) for column in kept) + r" \\"
+    body = [" & ".join(_cell(row, column) for column in kept) + r" \\" for row in rows]
+    caption, layout = rf"\caption{{{_escaped(title)}}}", "l" * len(kept)
+    if len(rows) > LONG:  # over several pages: package longtable
+        start = [rf"\begin{{longtable}}{{{layout}}}", caption + r" \\", r"\toprule", head, r"\midrule", r"\endhead"]
+        end = [r"\bottomrule", r"\end{longtable}", ""]
+    else:
+        start = [
+            r"\begin{table}",
+            r"\centering",
+            caption,
+            rf"\begin{{tabular}}{{{layout}}}",
+            r"\toprule",
+            head,
+            r"\midrule",
+        ]
+        end = [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
+    return "\n".join([*start, *body, *end])
 
 
 def _cell(row: Mapping[str, Any], column: str) -> str:
@@ -49,7 +64,9 @@ def _cell(row: Mapping[str, Any], column: str) -> str:
     if value is None or value == "":
         return "--"
     if not isinstance(value, float):
-        return _escaped(str(value))
+        return _escaped(" ".join(str(value).split()))
+    if column.startswith("p_"):
+        return "$<$0.001" if value < 0.001 else f"{value:.3f}"
     text = f"{value:.3f}" if abs(value) < 1000 else f"{value:.0f}"
     low, high = row.get("ci_low"), row.get("ci_high")
     if column in ("value", "difference") and low is not None and high is not None:

@@ -15,7 +15,8 @@ from medseg.drawing.filters import FIRST_LAYER
 from medseg.drawing.look import svg_text
 from medseg.drawing.training_figure import training_figure
 from medseg.errors import OutputError
-from medseg.experiment.summary import parts_of, summary_rows
+from medseg.experiment.comparison import p_text
+from medseg.experiment.summary import READER_FIGURES, figure_text, parts_of, study_lines, summary_rows
 from medseg.files import read_csv, read_json, write_text
 
 __all__ = ["write_report"]
@@ -53,17 +54,24 @@ def write_report(sources: Sequence[str | Path], output: str | Path, *, title: st
     OutputError
         When a source is none of these.
     """
-    kinds = ("runs", "predictions", "evaluations", "comparisons", "notes")
+    kinds = ("runs", "predictions", "evaluations", "studies", "comparisons", "notes")
     content: dict[str, Any] = {kind: [] for kind in kinds} | {"terms": TERMS}
     for source in map(Path, sources):
         _add(source, content)
-    names = [part["name"] for kind in ("evaluations", "comparisons", "runs", "predictions") for part in content[kind]]
+    names = [
+        part["name"]
+        for kind in ("evaluations", "studies", "comparisons", "runs", "predictions")
+        for part in content[kind]
+    ]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("medseg.reporting", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    page = environment.get_template("report.html").render(
-        title=title or f"Report: {names[0] if names else 'sample data'}", version=medseg.__version__, **content
-    )
+    try:
+        page = environment.get_template("report.html").render(
+            title=title or f"Report: {names[0] if names else 'sample data'}", version=medseg.__version__, **content
+        )
+    except (jinja2.UndefinedError, TypeError) as error:
+        raise OutputError(f"{', '.join(map(str, sources))}: a file in it is damaged ({error})") from error
     write_text(output, page)
     return Path(output)
 
@@ -75,7 +83,8 @@ def _add(source: Path, content: dict[str, Any]) -> None:
     parts = []
     try:
         if (source / "evaluation.json").is_file():
-            parts.append(("evaluations", _evaluation(source)))
+            readers = "readers" in read_json(source / "evaluation.json")
+            parts.append(("studies", _reader_study(source)) if readers else ("evaluations", _evaluation(source)))
         if (source / "comparison.json").is_file():
             parts.append(("comparisons", _comparison(source)))
         if (source / "predictions.json").is_file():
@@ -84,7 +93,7 @@ def _add(source: Path, content: dict[str, Any]) -> None:
             parts.append(("runs", _run(source)))
         if (source / "about.json").is_file():
             parts.append(("notes", read_json(source / "about.json", needs=("notice", "citation"))))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise OutputError(f"{source}: a file in it is damaged ({type(error).__name__}: {error})") from error
     if not parts:
         raise OutputError(
@@ -114,7 +123,7 @@ def _comparison(folder: Path) -> dict[str, Any]:
     rows = []
     for row in result["differences"]:
         interval = "" if row["ci_low"] is None else f" ({row['ci_low']:+.3f} to {row['ci_high']:+.3f})"
-        p_values = ("undefined" if row[name] is None else f"{row[name]:.4f}" for name in ("p_value", "p_holm"))
+        p_values = (p_text(row[name]) for name in ("p_value", "p_holm"))
         values = f"{row['value_a']:.3f}", f"{row['value_b']:.3f}", f"{row['difference']:+.3f}{interval}"
         rows.append((row["figure"], *values, *p_values, row["test"]))
     captions = {"roc": "ROC curves of cases", "froc": "FROC curves of lesions", "differences": "Differences A − B"}
@@ -129,6 +138,21 @@ def _comparison(folder: Path) -> dict[str, Any]:
         "result": result,
         "rows": rows,
         "plots": plots,
+    }
+
+
+def _reader_study(folder: Path) -> dict[str, Any]:
+    result = read_json(folder / "evaluation.json", needs=("counts", "readers", "reader_study", "settings"))
+    readers = [
+        (row["modality"], row["reader"], row["n_marks"], *(figure_text(row[key]) for key in READER_FIGURES))
+        for row in result["readers"]
+    ]
+    return {
+        "name": folder.name,
+        "result": result,
+        "readers": readers,
+        "figures": list(READER_FIGURES.values()),
+        "lines": list(study_lines(result)),
     }
 
 

@@ -276,7 +276,7 @@ def test_saved_twice_has_the_same_bytes(tmp_path):
     assert svg.startswith("<svg")
     assert "dc:date" not in svg
     with Image.open(first[1]) as picture:
-        assert picture.info["dpi"] == pytest.approx((200, 200), abs=0.1)
+        assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

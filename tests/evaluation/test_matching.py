@@ -199,8 +199,10 @@ def test_lroc_by_comparing_every_pair(study):
     if positive.all() or not positive.any():
         assert np.isnan(value)
         return
+    marked = np.isfinite(true)
+    right = np.where(marked & (true > false), 1.0, np.where(marked & (true == false), 0.5, 0.0))
     won = [
-        0.0 if not true[i] > false[i] else 1.0 if true[i] > false[j] else 0.5 if true[i] == false[j] else 0.0
+        right[i] * (1.0 if true[i] > false[j] else 0.5 if true[i] == false[j] else 0.0)
         for i in np.flatnonzero(positive)
         for j in np.flatnonzero(~positive)
     ]

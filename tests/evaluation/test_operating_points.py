@@ -85,8 +85,22 @@ def test_proportions_against_scipy(n, data):
 
 def test_effective_size_is_wilson_for_independent_lesions():
     p, n = 0.7, 40
-    assert effective_size_interval(p, p * (1 - p) / n, n_units=9) == pytest.approx(wilson(28, 40))
+    assert effective_size_interval(p, p * (1 - p) / n, n_units=n) == pytest.approx(wilson(28, 40))
     assert effective_size_interval(1.0, 0.0, n_units=12) == pytest.approx(wilson(12, 12))
+
+
+def test_effective_size_of_few_patients_with_many_lesions():
+    """Ten patients with four lesions each that differ from patient to patient as if independent."""
+    from scipy.stats import norm, t
+
+    ratio = norm.ppf(0.975) / t(9).ppf(0.975)
+    size = 40 * 9 / 10 * ratio**2
+    assert effective_size_interval(0.7, 0.7 * 0.3 / 40, n_units=10) == pytest.approx(wilson(0.7 * size, size))
+    # a variance that is the rounding error of none: the patients are the size; one patient is one observation
+    assert effective_size_interval(1 / 3, 1e-33, n_units=10) == pytest.approx(wilson(10 / 3, 10))
+    assert effective_size_interval(0.5, 1e-5, n_units=1) == pytest.approx(wilson(0.5, 1))
+    with pytest.raises(TableError, match="variance of nan"):
+        effective_size_interval(0.5, math.nan, n_units=5)
 
 
 def test_calibration_by_hand():

@@ -65,3 +65,31 @@ def test_a_reader_without_marks_in_a_modality_is_said(tables, tmp_path):
 def test_marks_of_several_readers_are_never_pooled(tables):
     with pytest.raises(TableError, match="several values of reader"):
         evaluate_tables(*tables)
+
+
+def test_the_settings_of_matching_hold_for_the_study_too(tables, tmp_path):
+    from medseg.config.load import evaluation_settings
+
+    settings = evaluation_settings(
+        ["assignment=one_to_one", "duplicates=false", "modalities=[MR,CT]", "readers=[ann,bob,cy]"]
+    )
+    result = evaluate_table_files(*tables, tmp_path / "out", settings=settings)
+    values = {(row["modality"], row["reader"]): row["wafroc_auc"]["value"] for row in result["readers"]}
+    study = result["reader_study"]
+    for i, modality in enumerate(study["modalities"]):
+        for j, reader in enumerate(study["readers"]):
+            assert study["values"][i][j] == pytest.approx(values[modality, reader])
+    assert study["modalities"] == ("MR", "CT")
+
+
+def test_a_reader_study_is_reported_and_not_compared_again(tables, tmp_path):
+    from medseg.errors import OutputError
+    from medseg.experiment.comparison import compare_evaluations
+    from medseg.reporting import write_report
+
+    evaluate_table_files(*tables, tmp_path / "out")
+    page = write_report([tmp_path / "out"], tmp_path / "r.html").read_text()
+    assert "readers and cases random: F" in page
+    assert (tmp_path / "out" / "matches" / "CT_ann.csv").is_file()
+    with pytest.raises(OutputError, match="evaluation of several readers"):
+        compare_evaluations(tmp_path / "out", tmp_path / "out", tmp_path / "cmp")
