@@ -25,7 +25,8 @@ def write_table(stem: Path, columns: Sequence[str], rows: Sequence[Mapping[str, 
 def latex_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, title: str) -> str:
     """A LaTeX table (package ``booktabs``; ``longtable`` from 46 rows on) with three decimals.
 
-    Columns that are empty throughout are left out. A value with its bounds (columns ``ci_low`` and ``ci_high``) becomes one cell.
+    Columns that are empty throughout are left out. A value with its bounds (columns ``ci_low`` and ``ci_high``) becomes
+    one cell.
 
     Examples
     --------
