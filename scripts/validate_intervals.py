@@ -39,7 +39,8 @@ from medseg.evaluation import (
     shared_ranks,
 )
 from medseg.evaluation.afroc import wafroc_auc_weighted
-from medseg.evaluation.froc import LesionLevels, lesion_strata, sensitivity_at
+from medseg.evaluation.froc import CPM_RATES, LesionLevels, false_positive_scale, lesion_strata, sensitivity_at
+from medseg.evaluation.precision import average_precision_weighted
 
 REPLICATES = 1000
 Trial = Callable[[np.random.Generator], dict[str, bool]]  # name of an interval or test -> covered, or rejected
@@ -139,6 +140,41 @@ def froc_trial(random: np.random.Generator, *, n: int, sensitivity: float) -> di
     return _froc_covered(random, matches, sensitivity)
 
 
+def true_curve_figures(shift: float, *, rate: float = 3.0, marked: float = 0.95) -> dict[str, float]:
+    """CPM, average precision and wAFROC area of the simulated detector, half of the cases having one lesion."""
+    cpm = np.mean([true_sensitivity(shift, at=min(at, rate)) if at < rate else marked for at in CPM_RATES])
+    t = np.linspace(-12, 16, 400_001)
+    hits, false = marked * norm.sf(t - shift) / 2, rate * norm.sf(t)  # a case, at a threshold
+    with np.errstate(invalid="ignore"):
+        precision = np.where(hits + false > 0, hits / (hits + false), 1.0)
+    density = norm.pdf(t - shift)
+    highest = np.exp(-rate * norm.sf(t))  # probability that no false mark lies above
+    return {
+        "CPM": float(cpm),
+        "average precision": float(np.trapezoid(marked * density * precision, t)),
+        "wAFROC": float(np.trapezoid(marked * density * highest, t) + (1 - marked) * np.exp(-rate) / 2),
+    }
+
+
+def curve_trial(random: np.random.Generator, *, n: int, sensitivity: float, true: dict[str, float]) -> dict[str, bool]:
+    matches = marks(random, np.arange(2 * n), np.repeat([1, 0], n), shift=shift_for(sensitivity))
+    levels, seed = LesionLevels(matches), int(random.integers(2**31))
+    statistics: dict[str, Any] = {
+        "CPM": lambda w: sensitivity_at(*levels.corners(w), np.array(CPM_RATES)).mean(axis=1),
+        "average precision": lambda w: average_precision_weighted(levels, w),
+        "wAFROC": lambda w: wafroc_auc_weighted(matches, w),
+    }
+    covered = {}
+    for name, statistic in statistics.items():
+        for method in ("bca", "percentile"):
+            interval = bootstrap(
+                lambda case, weights, statistic=statistic: statistic(weights), {"case": np.arange(2 * n)}, unit=None,
+                method=method, strata=lesion_strata(matches), vectorized=True, n_replicates=REPLICATES, seed=seed,
+            )  # fmt: skip
+            covered[f"{name}, {method}"] = interval.low <= true[name] <= interval.high
+    return covered
+
+
 def clustered_froc_trial(random: np.random.Generator, *, n: int, sensitivity: float) -> dict[str, bool]:
     """`n` patients, half with lesions; 1 to 3 images a patient, 1 to 4 lesions an image, alike within a patient."""
     patient = np.repeat(np.arange(n), random.integers(1, 4, n))
@@ -206,8 +242,7 @@ def null_clustered_trial(random: np.random.Generator, *, n: int, auc: float) -> 
 def null_froc_trial(random: np.random.Generator, *, n: int, sensitivity: float) -> dict[str, bool]:
     n_lesions = np.repeat([2, 0], n)
     a, b = (marks(random, np.arange(2 * n), n_lesions, shift=shift_for(sensitivity)) for _ in range(2))
-    scores = [np.concatenate([m.lesion_score, m.false_score]) for m in (a, b)]
-    ranked = [m.with_scores(rank[: m.n_lesions], rank[m.n_lesions :]) for m, rank in zip((a, b), shared_ranks(*scores))]
+    ranked = [m.with_scores(*false_positive_scale(m)) for m in (a, b)]
     both = ranked[0].followed_by(ranked[1])
     levels, seed = LesionLevels(both), int(random.integers(2**31))
     rates = np.array([0.125, 0.25, 0.5, 1, 2, 4, 8])
@@ -233,6 +268,11 @@ def situations() -> list[Situation]:
         for auc, high in ((0.8, 0.1), (0.9, 0.1), (0.9, 0.2)):
             trial = partial(partial_trial, n=n, auc=auc, high=high, true=true_partial(auc, high))
             found.append(Situation("partial", f"AUC {auc}, FPR to {high}", n, trial))
+    for n in (25, 50, 200):
+        for sensitivity in (0.6, 0.9):
+            true = true_curve_figures(shift_for(sensitivity))
+            trial = partial(curve_trial, n=n, sensitivity=sensitivity, true=true)
+            found.append(Situation("curves", f"sensitivity {sensitivity} at 1", n, trial))
     for n in (50, 100, 200):
         for auc in (0.75, 0.9):
             found.append(Situation("clustered", f"AUC {auc}", n, partial(clustered_auc_trial, n=n, auc=auc)))
@@ -271,7 +311,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--simulations", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=["auc", "froc", "partial", "clustered", "null"])
+    parser.add_argument("--only", choices=["auc", "froc", "partial", "curves", "clustered", "null"])
     parser.add_argument("--sizes", type=int, nargs="*", help="only these n")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("-o", "--output", help="CSV file")
