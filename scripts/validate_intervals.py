@@ -273,7 +273,7 @@ def situations() -> list[Situation]:
             true = true_curve_figures(shift_for(sensitivity))
             trial = partial(curve_trial, n=n, sensitivity=sensitivity, true=true)
             found.append(Situation("curves", f"sensitivity {sensitivity} at 1", n, trial))
-    for n in (50, 100, 200):
+    for n in (20, 50, 100, 200):
         for auc in (0.75, 0.9):
             found.append(Situation("clustered", f"AUC {auc}", n, partial(clustered_auc_trial, n=n, auc=auc)))
         for sensitivity in (0.6, 0.8):
