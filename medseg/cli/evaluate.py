@@ -45,6 +45,8 @@ def evaluate(
     else:
         assert cases is not None
         settings = evaluation_settings(overrides or ())
+        if settings.prevalence is not None and settings.threshold is None:
+            raise ConfigError("prevalence needs a threshold, at which predictive values are given: threshold=…")
         result = evaluate_table_files(cases, marks, lesions, output, rule=rule, settings=settings)
     for line in summary_lines(result):
         print(line)

@@ -77,7 +77,10 @@ def checked_range(given: tuple[float, float], name: str = "range") -> tuple[floa
     TableError
         When it does not.
     """
-    low, high = float(given[0]), float(given[1])
+    try:
+        low, high = (float(end) for end in given)
+    except (TypeError, ValueError):
+        raise TableError(f"a {name} of the ROC curve is two numbers, found {given!r}") from None
     if not 0 <= low < high <= 1:
         raise TableError(f"a {name} of the ROC curve rises within 0 to 1, found {given}")
     return low, high
@@ -103,7 +106,7 @@ def numbered(unit: Any, n: int) -> np.ndarray:
     names = np.asarray(unit)
     if names.shape != (n,):
         raise TableError(f"one unit (patient) is needed for each of the {n} cases, found {names.shape}")
-    missing = [number for number, name in enumerate(names.tolist()) if name is None or name != name or name == ""]
+    missing = [number for number, name in enumerate(names.tolist()) if str(name) in ("", "None", "nan", "<NA>", "NaT")]
     if missing:
         raise TableError(f"case number {missing[0]} has no unit (patient)")
     try:

@@ -12,7 +12,7 @@ from medseg.evaluation.matches import Matches
 from medseg.evaluation.pixel import PixelCounts
 from medseg.evaluation.tables import Columns, Source, marks_table
 
-__all__ = ["Evidence", "case_labels", "case_scores", "failed_cases"]
+__all__ = ["Evidence", "case_labels", "case_scores", "failed_cases", "localised_cases"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +80,11 @@ def case_labels(table: Columns, matches: Matches | None) -> np.ndarray:
         where = int(np.flatnonzero(odd)[0])
         what = "is no class (0, 1, 2 …)" if classes else "is neither 0 nor 1"
         raise TableError(f"cases: label {label[where]:g} of case {table['case_id'][where]} {what}")
+    unplaced = ~table["localised"]
+    if (unplaced & (label == 0)).any():
+        name = table["case_id"][int(np.flatnonzero(unplaced & (label == 0))[0])]
+        raise TableError(f"case {name} has the label 0 and localised 0, which says that it has lesions")
+    label[unplaced & np.isnan(label)] = 1
     if matches is not None:
         against = matches.positive & (label == 0)
         if against.any():
@@ -88,6 +93,11 @@ def case_labels(table: Columns, matches: Matches | None) -> np.ndarray:
         missing = np.isnan(label) & table["localised"]
         label[missing] = matches.positive[missing]
     return label
+
+
+def localised_cases(table: Columns, matches: Matches) -> np.ndarray:
+    """Cases that count for the lesion level: not those known to be positive, but not where, shape (n_cases,)."""
+    return table["localised"] & ~((table["label"] == 1) & ~matches.positive)
 
 
 def failed_cases(table: Columns) -> np.ndarray:

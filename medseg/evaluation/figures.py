@@ -93,7 +93,8 @@ class Figures:
                     float(value), float(defined.var(ddof=1)), n_units=n_units,
                     confidence=self._settings.confidence,
                 )  # fmt: skip
-            figures.append(self._figure(float(value), bounds, len(defined), "score, bootstrap variance", reason))
+            method = "score, bootstrap variance"
+            figures.append(self._figure(float(value), bounds, len(defined), method, reason) | {"n_units": n_units})
         return figures
 
     def _replicates(self, statistic: Weighted) -> tuple[np.ndarray, np.ndarray]:

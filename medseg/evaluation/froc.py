@@ -213,7 +213,9 @@ def froc_interval(
     checked_confidence(confidence)
     if n_replicates < 2:
         raise TableError(f"at least two replicates are needed for a variance, found {n_replicates}")
-    levels, at = LesionLevels(matches), np.asarray(rates, float)
+    levels, at = LesionLevels(matches), np.atleast_1d(np.asarray(rates, float))
+    if not (at >= 0).all():
+        raise TableError(f"false positives a case are numbers from 0 on, found {at.tolist()}")
 
     def sensitivities(weights: np.ndarray) -> np.ndarray:
         return sensitivity_at(*levels.corners(weights), at)

@@ -20,7 +20,7 @@ def check_rule(rule: str) -> None:
     TableError
         Saying what is allowed.
     """
-    if rule.startswith(("iou:", "ior:")):
+    if isinstance(rule, str) and rule.startswith(("iou:", "ior:")):
         _threshold(rule)
     elif rule not in ("distance", "luna16", "inside"):
         raise TableError(f"rule '{rule}': allowed are distance, luna16, inside, iou:T and ior:T (for example iou:0.2)")

@@ -1,5 +1,6 @@
 """Which mark counts for which lesion, apart from what is computed from it."""
 
+import operator
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -94,9 +95,14 @@ def match_pairs(
     TableError
         For a row that there is not, or a pair of two cases.
     """
-    mark = np.array([pair[0] for pair in pairs], dtype=np.int64)
-    lesion = np.array([pair[1] for pair in pairs], dtype=np.int64)
-    quality = np.array([pair[2] if len(pair) > 2 else 1.0 for pair in pairs], dtype=np.float64)
+    try:
+        mark = np.array([operator.index(pair[0]) for pair in pairs], dtype=np.int64)
+        lesion = np.array([operator.index(pair[1]) for pair in pairs], dtype=np.int64)
+        quality = np.array([pair[2] if len(pair) > 2 else 1.0 for pair in pairs], dtype=np.float64)
+    except (TypeError, ValueError, IndexError):
+        raise TableError("pairs: (row of the mark, row of the lesion[, agreement]) were expected") from None
+    if not np.isfinite(quality).all():
+        raise TableError("pairs: an agreement is no finite number")
     tables = _tables(cases, marks, lesions)
     for name, rows, table in (("mark", mark, tables[1]), ("lesion", lesion, tables[2])):
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(table["case"])):
@@ -135,7 +141,21 @@ def match_readers(
 
 def _tables(cases: Source, marks: Source | None, lesions: Source | None) -> tuple[Columns, Columns, Columns]:
     table = cases_table(cases)
-    return table, marks_table(marks, table["case_id"]), lesions_table(lesions, table["case_id"])
+    rated, known = marks_table(marks, table["case_id"]), lesions_table(lesions, table["case_id"])
+    _check_dimensions(rated, known)
+    return table, rated, known
+
+
+def _check_dimensions(marks: Columns, lesions: Columns) -> None:
+    """Refuse boxes without z beside others in three dimensions: none would meet."""
+    if not len(marks["case"]) or not len(lesions["case"]) or "z_min" not in marks or "z_min" not in lesions:
+        return
+    flat = [bool(((table["z_min"] == 0) & (table["z_max"] == 1)).all()) for table in (marks, lesions)]
+    deep = [
+        bool((table["z_max"] - table["z_min"] > 1).any() or (table["z_min"] > 0).any()) for table in (marks, lesions)
+    ]
+    if (flat[0] and deep[1]) or (flat[1] and deep[0]):
+        raise TableError("the boxes of marks and lesions must both have z_min and z_max, or neither")
 
 
 def _described(rule: str, assignment: str, duplicates: str, class_aware: bool) -> str:

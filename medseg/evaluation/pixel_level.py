@@ -46,7 +46,8 @@ def _masks(compute: Figures, evidence: Evidence) -> dict[str, Any]:
     names = [str(name) for name in evidence.table["case_id"]]
     known = [evidence.masks.get(name) for name in names]
     lesion = np.array([pair is not None and pair[0].n_reference > 0 for pair in known])
-    free = np.array([pair is not None and pair[0].n_reference == 0 for pair in known])
+    # a positive case without a mask has a lesion that nobody drew: it is not lesion-free
+    free = np.array([pair is not None and pair[0].n_reference == 0 for pair in known]) & ~(evidence.label == 1)
     units = {pair[0].unit for pair in known if pair is not None}
     reason = "no case has a lesion in its reference mask"
 

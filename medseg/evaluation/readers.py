@@ -10,6 +10,7 @@ import numpy as np
 from medseg.errors import TableError
 from medseg.evaluation.afroc import wafroc_auc_weighted
 from medseg.evaluation.dorfman_berbaum_metz import dorfman_berbaum_metz
+from medseg.evaluation.evidence import case_labels, localised_cases
 from medseg.evaluation.matching import check_rule, match_marks
 from medseg.evaluation.obuchowski_rockette import names_of, obuchowski_rockette
 from medseg.evaluation.reader_covariance import delong_covariance, leave_one_out
@@ -149,6 +150,8 @@ def mark_study(
                 matches = match_marks(cases, tables[modality, reader], lesions, rule=rule, **matching)
             except TableError as error:
                 raise TableError(f"reader {reader}, modality {modality}: {error}") from error
+            case_labels(case_table, matches)  # refuses labels that contradict the lesions
+            keep = localised_cases(case_table, matches)
             positive = matches.positive[keep]
             if positive.all() or not positive.any():
                 raise TableError("the study needs cases with a lesion and cases without one, found one kind only")

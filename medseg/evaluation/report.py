@@ -9,7 +9,7 @@ import numpy as np
 
 from medseg.errors import TableError
 from medseg.evaluation.case_level import case_level, case_operating_point
-from medseg.evaluation.evidence import Evidence, case_labels, case_scores, failed_cases
+from medseg.evaluation.evidence import Evidence, case_labels, case_scores, failed_cases, localised_cases
 from medseg.evaluation.froc import froc
 from medseg.evaluation.lesion_level import froc_band, lesion_level, lesion_operating_point
 from medseg.evaluation.lesionwise import LesionwiseF1
@@ -80,7 +80,7 @@ def evidence_of_tables(
     if lesions is not None:
         table["reference"] = reference_digests(lesions_table(lesions, table["case_id"]), len(table["case_id"]))
     if matches is not None:  # a lesion is known to be there, but not where: the case level only
-        table["localised"] &= ~((table["label"] == 1) & ~matches.positive)
+        table["localised"] = localised_cases(table, matches)
     label, score = case_labels(table, matches), case_scores(table, marks)
     return Evidence(table, label, score, matches, pixel.masks if pixel else {}, pixel.pixels if pixel else {})
 
@@ -179,6 +179,8 @@ def _levels(
 ) -> dict[str, Any]:
     content: dict[str, Any] = {"case_level": case_level(evidence, settings)}
     placed = evidence.matches and evidence.matches.of_cases(evidence.table["localised"])
+    if placed is not None and not placed.n_cases:
+        placed = None  # no case's lesions have a place
     if placed is not None:
         content["lesion_level"] = lesion_level(placed, settings)
     if with_pixels:
@@ -232,6 +234,7 @@ def _counts(evidence: Evidence) -> dict[str, Any]:
         "n_failed": int(failed_cases(evidence.table).sum()),
     }
     if matches is not None:
+        matches = matches.of_cases(evidence.table["localised"])
         counts |= {
             "n_lesions": matches.n_lesions,
             "n_lesions_marked": int(np.isfinite(matches.lesion_score).sum()),

@@ -28,7 +28,7 @@ class EvaluationSettings(Settings):
     rule: str | None = Field(
         None,
         description="hit criterion: distance, luna16, inside, iou:T or ior:T (0 to below 1); null: inside for masks "
-        "and boxes, distance for points",
+        "and boxes without diameter, else distance",
     )
     assignment: Literal["best", "one_to_one"] = Field(
         "best", description="best: a lesion's best mark counts; one_to_one: a mark counts for one lesion at most"
@@ -61,7 +61,7 @@ class EvaluationSettings(Settings):
         "all", description="above_zero: voxel figures leave out voxels whose image is 0, except lesion voxels (missed)"
     )
     n_replicates: int = Field(2000, ge=0, le=1_000_000, description="bootstrap replicates, drawn by patient")
-    confidence: float = Field(0.95, gt=0, lt=1, description="confidence of the intervals")
+    confidence: float = Field(0.95, ge=0.5, le=0.9999, description="confidence of the intervals")
     seed: int = Field(0, ge=0, description="seed of the bootstrap")
 
     @field_validator("duplicates", mode="before")
@@ -75,6 +75,11 @@ class EvaluationSettings(Settings):
         if list(value) != sorted(set(value)):
             raise ValueError("the rates must rise")
         return value
+
+    @field_validator("readers", "modalities", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        return tuple(str(name) for name in value) if isinstance(value, list | tuple) else value
 
     @field_validator("rule")
     @classmethod

@@ -133,7 +133,7 @@ def _is_missing(value: Any) -> bool:
 
 def reference_digests(lesions: Columns, n_cases: int) -> np.ndarray:
     """A short digest of the lesions of each case, shape (n_cases,): equal where the references are."""
-    columns = [name for name in sorted(lesions) if name not in ("case", "weight")]
+    columns = [name for name in sorted(lesions) if name != "case"]
     digests = []
     for case in range(n_cases):
         rows = np.flatnonzero(lesions["case"] == case)
@@ -149,6 +149,8 @@ def _rounded(value: Any) -> str:
 def _with_centres(table: dict[str, list[Any]], name: str) -> dict[str, list[Any]]:
     """Positions from boxes where only those are given; a box without z is one of a projection, at z = 0."""
     n = len(table["case_id"])
+    if "z" not in table and "z_min" not in table and "z_max" not in table:  # two dimensions
+        table = table | {"z": [0] * n}
     if "x_min" in table and "z_min" not in table and "z_max" not in table:
         table = table | {"z_min": [0] * n, "z_max": [1] * n, "z": table.get("z", [0] * n)}
     for axis in "xyz":
@@ -204,7 +206,8 @@ def lesions_table(source: Source | None, known: np.ndarray) -> Columns:
     if source is None:
         source = {"case_id": [], "x": [], "y": [], "z": [], "diameter_mm": []}
     columns, table = _with_positions(source, "lesions", known, [])
-    diameter = "diameter_px" if "diameter_mm" not in table else "diameter_mm"
+    in_pixels = "diameter_px" in table and not any(not _is_missing(v) and v != "" for v in table.get("diameter_mm", []))
+    diameter = "diameter_px" if in_pixels else "diameter_mm"
     if diameter in table:
         boxed = "x_min" in table
         columns["diameter"] = _numbers(table, diameter, "lesions", empty=np.nan if boxed else None)

@@ -73,14 +73,23 @@ def evaluate_table_files(
         When a table is wrong, naming the case.
     """
     settings = settings or EvaluationSettings()
-    rule = rule or settings.rule or "distance"
-    if marks is not None and lesions is not None and has_several_readers(cases, marks):
+    rule = rule or settings.rule or _default_rule(lesions)
+    named = bool(settings.readers or settings.modalities)
+    if marks is not None and lesions is not None and (named or has_several_readers(cases, marks)):
         return evaluate_readers(cases, marks, lesions, Path(output), rule=rule, settings=settings)
     evidence = evidence_of_tables(cases, marks, lesions, settings=settings, rule=rule)
     result = evaluate_evidence(evidence, settings=settings)
     result["settings"] = settings.model_dump(mode="json") | {"rule": rule}
     write_evaluation(Path(output), evidence, result, inputs=(cases, marks, lesions))
     return result
+
+
+def _default_rule(lesions: Path | None) -> str:
+    """By diameter where there are diameters, else inside the boxes."""
+    if lesions is None:
+        return "distance"
+    columns, _ = read_csv(lesions, needs=("case_id",))
+    return "inside" if "x_min" in columns and not {"diameter_mm", "diameter_px"} & set(columns) else "distance"
 
 
 def evaluate_predictions(
@@ -151,7 +160,8 @@ def evaluate_predictions(
     notice = manifest.path.parent / "about.json"  # simulated data says here what it is
     if notice.is_file():
         result["notice"] = read_json(notice, needs=("notice",))["notice"]
-    result["settings"] = settings.model_dump(mode="json") | {"rule": rule or settings.rule}
+    used = result.get("lesion_level", {}).get("rule", "").split(",")[0] or None
+    result["settings"] = settings.model_dump(mode="json") | {"rule": used}
     result["pipeline"], result["operating_point"] = about["pipeline"], about["operating_point"]
     further = {"marks.csv": (MARK_COLUMNS[:6], tables.marks), "lesions.csv": (LESION_COLUMNS, tables.lesions)}
     write_evaluation(output, evidence, result, tables=further)

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from medseg.errors import TableError
+from medseg.evaluation.evidence import case_labels, failed_cases, localised_cases
 from medseg.evaluation.figures import Figures, undefined
 from medseg.evaluation.froc import froc, lesion_strata
 from medseg.evaluation.lesion_level import lesion_statistics
-from medseg.evaluation.matching import match_readers
+from medseg.evaluation.matches import Matches
+from medseg.evaluation.matching import match_marks, match_readers
 from medseg.evaluation.readers import mark_study
 from medseg.evaluation.settings import EvaluationSettings
 from medseg.evaluation.tables import cases_table, marks_table
@@ -26,6 +28,19 @@ def has_several_readers(cases: Path, marks: Path | None) -> bool:
         return False
     table = marks_table(marks, cases_table(cases)["case_id"])
     return len(set(zip(table["reader"].tolist(), table["modality"].tolist()))) > 1
+
+
+def _matches_of_readers(
+    cases: Path, marks: Path, lesions: Path, settings: EvaluationSettings, options: dict[str, Any]
+) -> dict[tuple[str, str], Matches]:
+    """Matches of each modality and reader; of one that the settings name and that has no mark, those of no mark."""
+    found = match_readers(cases, marks, lesions, **options)
+    modalities = settings.modalities or tuple(dict.fromkeys(modality for modality, _ in found))
+    readers = settings.readers or tuple(dict.fromkeys(reader for _, reader in found))
+    names = [(modality, reader) for modality in modalities for reader in readers]
+    if not (settings.readers and settings.modalities):
+        names = [name for name in names if name in found]
+    return {name: found[name] if name in found else match_marks(cases, None, lesions, **options) for name in names}
 
 
 def _study_rows(study: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -61,10 +76,11 @@ def evaluate_readers(
     options: dict[str, Any] = {
         "assignment": settings.assignment, "duplicates": settings.duplicates, "class_aware": settings.class_aware,
     }  # fmt: skip
-    found = {
-        name: matches.of_cases(cases_table(cases)["localised"])
-        for name, matches in match_readers(cases, marks, lesions, rule=rule, **options).items()
-    }
+    table = cases_table(cases)
+    found = {}
+    for name, matches in _matches_of_readers(cases, marks, lesions, settings, {"rule": rule, **options}).items():
+        case_labels(table, matches)  # refuses labels that contradict the lesions
+        found[name] = matches.of_cases(localised_cases(table, matches))
     readers: list[dict[str, Any]] = []
     for (modality, reader), matches in found.items():
         compute = Figures(matches.patient_id, lesion_strata(matches), settings)
@@ -75,7 +91,6 @@ def evaluate_readers(
         }
         n_marks = len(matches.false_score) + matches.n_neither + int(froc(matches).n_hits[-1])
         readers.append({"modality": modality, "reader": reader, "n_marks": n_marks, **figures})
-    table = cases_table(cases)
     nothing = undefined("the marks are of several readers: see readers and reader_study")
     result: dict[str, Any] = {
         "schema_version": 1,
@@ -83,6 +98,8 @@ def evaluate_readers(
             "n_cases": len(table["case_id"]), "n_patients": len(set(table["patient_id"].tolist())),
             "n_positive": int(next(iter(found.values())).positive.sum()),
             "n_lesions": next(iter(found.values())).n_lesions,
+            "n_failed": int(failed_cases(table).sum()),
+            "n_not_localised": len(table["case_id"]) - next(iter(found.values())).n_cases,
         },
         "settings": settings.model_dump(mode="json") | {"rule": rule},
         "case_level": {"auc": nothing},

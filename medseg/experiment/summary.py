@@ -182,6 +182,10 @@ def _reader_lines(result: dict[str, Any]) -> Iterator[str]:
     """Lines of an evaluation of several readers."""
     counts = result["counts"]
     yield f"{counts['n_cases']} cases of {counts['n_patients']} patients, {counts['n_lesions']} lesions"
+    if counts["n_failed"]:
+        yield f"WARNING: {counts['n_failed']} case(s) failed: no marks of any reader, their lesions are missed"
+    if counts["n_not_localised"]:
+        yield f"{counts['n_not_localised']} positive case(s) without the place of a lesion left out"
     for row in result["readers"]:
         figures = ", ".join(
             f"{name} {row[key]['value']:.3f}" for key, name in READER_FIGURES.items() if row[key]["value"] is not None

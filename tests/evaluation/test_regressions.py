@@ -236,3 +236,44 @@ def test_pairs_that_cannot_be_are_refused():
 def test_two_ranges_at_once_are_refused():
     with pytest.raises(TableError, match="two_way_partial_auc"):
         partial_auc([0, 1], [0, 1], fpr_range=(0, 0.2), tpr_range=(0.8, 1))
+
+
+def test_boxes_of_two_and_of_three_dimensions_do_not_meet_silently():
+    deep = (*BOXES, "z_min", "z_max")
+    flat = table((*BOXES, "score"), ("a", 0, 4, 0, 4, 0.9))
+    lesions = table(deep, ("a", 0, 4, 0, 4, 3, 9))
+    with pytest.raises(TableError, match="must both have z_min and z_max"):
+        match_marks({"case_id": ["a"]}, flat, lesions, rule="iou:0.1")
+
+
+def test_localised_0_says_that_there_are_lesions():
+    lesions = table((*POINTS, "diameter_mm"), ("a", 0, 0, 0, 10))
+    marks = table((*POINTS, "score"), ("a", 0, 0, 0, 0.5), ("b", 0, 0, 0, 0.9), ("c", 0, 0, 0, 0.1))
+    result = evaluate_tables({"case_id": list("abc"), "localised": [1, 0, 1]}, marks, lesions)
+    assert (result["counts"]["n_positive"], result["counts"]["n_false_marks"]) == (2, 1)
+    assert result["case_level"]["auc"]["value"] == 1.0
+    with pytest.raises(TableError, match="label 0 and localised 0"):
+        evaluate_tables({"case_id": list("abc"), "label": [1, 0, 0], "localised": [1, 0, 1]}, marks, lesions)
+
+
+def test_no_place_of_any_lesion_leaves_the_case_level():
+    nothing = table((*POINTS, "diameter_mm"))
+    marks = table((*POINTS, "score"), ("a", 0, 0, 0, 0.5))
+    result = evaluate_tables({"case_id": ["a", "b"], "label": [1, 1]}, marks, nothing)
+    assert "lesion_level" not in result
+    assert result["counts"]["n_not_localised"] == 2
+
+
+def test_points_in_two_dimensions_need_no_z():
+    lesions = table(("case_id", "x", "y", "diameter_px"), ("a", 5, 5, 4))
+    marks = table(("case_id", "x", "y", "score"), ("a", 6, 5, 0.5), ("a", 8, 5, 0.4))
+    assert match_marks({"case_id": ["a"]}, marks, lesions).false_score.tolist() == [0.4]
+
+
+def test_pairs_and_units_of_odd_kinds():
+    cases, lesions = {"case_id": ["a"]}, table((*POINTS, "diameter_mm"), ("a", 0, 0, 0, 9))
+    marks = table((*POINTS, "score"), ("a", 0, 0, 0, 0.5))
+    for pairs in ([(0,)], ["ab"], [(0.5, 0)]):
+        with pytest.raises(TableError, match="were expected"):
+            match_pairs(cases, marks, lesions, pairs)
+    assert auc_interval([0, 1, 1], [0, 1, 2], unit=[1, "p", "q"]).n_units == 3

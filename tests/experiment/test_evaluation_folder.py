@@ -67,6 +67,12 @@ def test_other_lesions_in_the_same_number_are_refused(tables, tmp_path):
     evaluate_table_files(*tables, tmp_path / "b")
     with pytest.raises(OutputError, match="case c7 has other lesions"):
         compare_evaluations(tmp_path / "a", tmp_path / "b", tmp_path / "out")
+    rows = [line.split(",") for line in tables[2].read_text().replace("c7,1,0,0", "c7,0,0,0").splitlines()]
+    weighted = [[*row, "weight" if number == 0 else "1"] for number, row in enumerate(rows)]
+    tables[2].write_text("\n".join(map(",".join, weighted)) + "\n")
+    evaluate_table_files(*tables, tmp_path / "c")
+    with pytest.raises(OutputError, match="has other lesions"):
+        compare_evaluations(tmp_path / "a", tmp_path / "c", tmp_path / "out")
 
 
 def test_parts_by_sex_and_age(tables, tmp_path):

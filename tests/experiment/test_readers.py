@@ -93,3 +93,29 @@ def test_a_reader_study_is_reported_and_not_compared_again(tables, tmp_path):
     assert (tmp_path / "out" / "matches" / "CT_ann.csv").is_file()
     with pytest.raises(OutputError, match="evaluation of several readers"):
         compare_evaluations(tmp_path / "out", tmp_path / "out", tmp_path / "cmp")
+
+
+def test_positive_cases_without_a_place_are_left_out_of_the_study(tables, tmp_path):
+    cases, marks, lesions = tables
+    rows = [line.split(",")[0] for line in cases.read_text().splitlines()[1:]]
+    write(cases, ["case_id", "label"], [[name, int(number < 12)] for number, name in enumerate(rows)])
+    kept = lesions.read_text().splitlines()[:10]  # the lesions of three positive cases are not known
+    lesions.write_text("\n".join(kept) + "\n")
+    result = evaluate_table_files(cases, marks, lesions, tmp_path / "out")
+    assert result["counts"]["n_not_localised"] == 3
+    write(cases, ["case_id", "localised"], [[name, int(number not in (9, 10, 11))] for number, name in enumerate(rows)])
+    other = evaluate_table_files(cases, marks, lesions, tmp_path / "other")
+    assert result["reader_study"]["values"].tolist() == other["reader_study"]["values"].tolist()
+    write(cases, ["case_id", "label"], [[name, 0] for name in rows])
+    with pytest.raises(TableError, match="label 0 and a lesion"):
+        evaluate_table_files(cases, marks, lesions, tmp_path / "no")
+
+
+def test_a_reader_who_marked_nothing_is_named(tables, tmp_path):
+    from medseg.config.load import evaluation_settings
+
+    settings = evaluation_settings(["readers=[ann,bob,cy,dee]", "modalities=[CT,MR]", "n_replicates=50"])
+    result = evaluate_table_files(*tables, tmp_path / "out", settings=settings)
+    silent = [row for row in result["readers"] if row["reader"] == "dee"]
+    assert [(row["n_marks"], row["wafroc_auc"]["value"]) for row in silent] == [(0, 0.5)] * 2
+    assert result["reader_study"]["readers"] == ("ann", "bob", "cy", "dee")
