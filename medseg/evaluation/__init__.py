@@ -1,7 +1,7 @@
 """Figures of merit for detection: numbers in, numbers out. NumPy and SciPy only."""
 
 from medseg.evaluation.afroc import afroc_auc, lroc_auc, wafroc_auc
-from medseg.evaluation.bootstrap import Interval, Resampling, bootstrap
+from medseg.evaluation.bootstrap import Interval, bootstrap
 from medseg.evaluation.calibration import (
     BrierScore,
     ReliabilityCurve,
@@ -34,6 +34,7 @@ from medseg.evaluation.proportions import auc_score_interval, clopper_pearson, e
 from medseg.evaluation.reader_study import VarianceComponents
 from medseg.evaluation.readers import ReaderStudy, dorfman_berbaum_metz, mark_study, obuchowski_rockette, rating_study
 from medseg.evaluation.report import evaluate_tables
+from medseg.evaluation.resampling import Resampling
 from medseg.evaluation.roc import RocCurve, roc_auc, roc_auc_weighted, roc_curve
 from medseg.evaluation.sample_size import reader_study_power, reader_study_sample_size
 from medseg.evaluation.voxels import VoxelFigures, voxel_figures

@@ -90,19 +90,31 @@ def clustered_auc(
     (0.889, 0.09, 1.0)
     """
     truth, score = checked_ratings(y_true, y_score)
-    patient = numbered(cluster, len(truth))
-    try:
-        auc, covariance = clustered_covariance(truth, score[None], patient)
-    except TableError:
-        return float(placements(truth, score)[0].mean()), math.nan, math.nan
-    value, error = float(auc[0]), math.sqrt(max(float(covariance[0, 0]), 0.0))
-    if error**2 < VANISHING:
-        sizes = (len(np.unique(patient[truth])), len(np.unique(patient[~truth])))
-        return value, *auc_score_interval(value, *sizes, confidence=confidence)
-    if not logit:
-        width = two_sided_quantile(checked_confidence(confidence)) * error
+    value, variance, sizes = _value_and_variance(truth, score, numbered(cluster, len(truth)))
+    if math.isnan(variance):
+        return value, math.nan, math.nan
+    if not logit and variance >= VANISHING:
+        width = two_sided_quantile(checked_confidence(confidence)) * math.sqrt(variance)
         return value, max(0.0, value - width), min(1.0, value + width)
-    return value, *logit_interval(value, error, confidence=confidence)
+    return value, *_bounds(value, variance, sizes, confidence)
+
+
+def _value_and_variance(
+    truth: np.ndarray, score: np.ndarray, patient: np.ndarray
+) -> tuple[float, float, tuple[int, int]]:
+    """AUC, its variance (NaN with one patient of a kind), and the patients of either kind."""
+    sizes = (len(np.unique(patient[truth])), len(np.unique(patient[~truth])))
+    if min(sizes) < 2:
+        return float(placements(truth, score)[0].mean()), math.nan, sizes
+    auc, covariance = clustered_covariance(truth, score[None], patient)
+    return float(auc[0]), float(covariance[0, 0]), sizes
+
+
+def _bounds(value: float, variance: float, sizes: tuple[int, int], confidence: float) -> tuple[float, float]:
+    """In log odds; Newcombe's where the variance vanishes or cannot be had."""
+    if variance >= VANISHING:
+        return logit_interval(value, math.sqrt(variance), confidence=confidence)
+    return auc_score_interval(value, *sizes, confidence=confidence)
 
 
 def auc_interval(y_true: ArrayLike, y_score: ArrayLike, *, unit: Any = None, confidence: float = 0.95) -> Interval:
@@ -124,18 +136,12 @@ def auc_interval(y_true: ArrayLike, y_score: ArrayLike, *, unit: Any = None, con
     truth, score = checked_ratings(y_true, y_score)
     patient = numbered(unit, len(truth))
     n_units = int(patient.max()) + 1
-    value = float(placements(truth, score)[0].mean())
-    try:
-        variance = float(clustered_covariance(truth, score[None], patient)[1][0, 0])
-    except TableError:  # one patient of a kind
-        variance = 0.0
-    if variance < VANISHING:
-        sizes = (len(np.unique(patient[truth])), len(np.unique(patient[~truth])))
-        low, high = auc_score_interval(value, *sizes, confidence=confidence)
-        return Interval(value, low, high, 0, "Newcombe score", n_units, 0, confidence)
-    low, high = logit_interval(value, math.sqrt(variance), confidence=confidence)
-    method = "DeLong, logit" if n_units == len(truth) else "Obuchowski clustered, logit"
-    return Interval(value, low, high, 0, method, n_units, 0, confidence)
+    value, variance, sizes = _value_and_variance(truth, score, patient)
+    if not variance >= VANISHING:
+        variance, method = 0.0, "Newcombe score"
+    else:
+        method = "DeLong, logit" if n_units == len(truth) else "Obuchowski clustered, logit"
+    return Interval(value, *_bounds(value, variance, sizes, confidence), 0, method, n_units, 0, confidence)
 
 
 def clustered_auc_test(
@@ -150,6 +156,5 @@ def clustered_auc_test(
     """
     truth, first = checked_ratings(y_true, a)
     _, second = checked_ratings(y_true, b)
-    auc, covariance = clustered_covariance(truth, np.stack([first, second]), numbered(cluster, len(truth)))
-    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    return AucTest.of(float(auc[0]), float(auc[1]), variance, confidence=confidence)
+    found = clustered_covariance(truth, np.stack([first, second]), numbered(cluster, len(truth)))
+    return AucTest.of_covariance(*found, confidence=confidence)

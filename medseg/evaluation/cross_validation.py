@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from medseg.errors import EvaluationWarning, TableError
-from medseg.evaluation.bootstrap import Interval, Resampling, percentile_interval
+from medseg.evaluation.bootstrap import Interval, percentile_interval
 from medseg.evaluation.checks import checked_confidence
+from medseg.evaluation.resampling import Resampling
 
 __all__ = ["cross_validated"]
 

@@ -71,6 +71,12 @@ class AucTest:
         p_value = two_sided_p(statistic, df)
         return cls(auc_a, auc_b, statistic, p_value, difference - width, difference + width, df)
 
+    @classmethod
+    def of_covariance(cls, auc: np.ndarray, covariance: np.ndarray, *, confidence: float = 0.95) -> "AucTest":
+        """The test between two correlated areas."""
+        variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+        return cls.of(float(auc[0]), float(auc[1]), variance, confidence=confidence)
+
 
 def placements(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Placement values of diseased and healthy cases, by midranks (Sun and Xu 2014, doi:10.1109/LSP.2014.2337313).
@@ -184,9 +190,7 @@ def delong_test(y_true: ArrayLike, a: ArrayLike, b: ArrayLike, *, confidence: fl
     """
     truth, first = checked_ratings(y_true, a)
     _, second = checked_ratings(y_true, b)
-    auc, covariance = delong_covariance(truth, np.stack([first, second]))
-    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    return AucTest.of(float(auc[0]), float(auc[1]), variance, confidence=confidence)
+    return AucTest.of_covariance(*delong_covariance(truth, np.stack([first, second])), confidence=confidence)
 
 
 def delong_test_unpaired(

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from medseg.evaluation.bootstrap import Interval, Resampling, Weighted, bca_interval
-from medseg.evaluation.proportions import effective_size_interval
+from medseg.evaluation.bootstrap import Interval, bca_interval, varies
+from medseg.evaluation.proportions import replicate_proportion_interval
+from medseg.evaluation.resampling import Resampling, Weighted
 from medseg.evaluation.settings import EvaluationSettings
 
 __all__ = ["Figures", "figure_of", "undefined"]
@@ -69,7 +70,7 @@ class Figures:
         for value, replicate, bend in zip(values, replicates.T, acceleration):
             defined = replicate[np.isfinite(replicate)]
             bounds = (math.nan, math.nan)
-            if len(defined) and np.ptp(defined) > 1e-12:
+            if varies(defined):
                 bounds = bca_interval(float(value), replicate, float(bend), self._settings.confidence)
             figures.append(self._figure(float(value), bounds, len(defined), "BCa bootstrap", reason))
         return figures
@@ -86,15 +87,11 @@ class Figures:
         n_units = len(np.unique(self._resampling.unit[counted > 0]))
         figures = []
         for value, replicate in zip(values, replicates.T):
-            defined = replicate[np.isfinite(replicate)]
-            bounds = (math.nan, math.nan)
-            if math.isfinite(value) and len(defined) > 1:
-                bounds = effective_size_interval(
-                    float(value), float(defined.var(ddof=1)), n_units=n_units,
-                    confidence=self._settings.confidence,
-                )  # fmt: skip
+            low, high, n_defined = replicate_proportion_interval(
+                float(value), replicate, n_units=n_units, confidence=self._settings.confidence
+            )
             method = "score, bootstrap variance"
-            figures.append(self._figure(float(value), bounds, len(defined), method, reason) | {"n_units": n_units})
+            figures.append(self._figure(float(value), (low, high), n_defined, method, reason) | {"n_units": n_units})
         return figures
 
     def _replicates(self, statistic: Weighted) -> tuple[np.ndarray, np.ndarray]:

@@ -7,10 +7,11 @@ import numpy as np
 
 from medseg.errors import TableError
 from medseg.evaluation.areas import partial_area
-from medseg.evaluation.bootstrap import Interval, Resampling
+from medseg.evaluation.bootstrap import Interval
 from medseg.evaluation.checks import checked_confidence
 from medseg.evaluation.matches import Matches
-from medseg.evaluation.proportions import effective_size_interval
+from medseg.evaluation.proportions import replicate_proportion_interval
+from medseg.evaluation.resampling import Resampling
 
 __all__ = [
     "CPM_RATES",
@@ -228,15 +229,9 @@ def froc_interval(
     n_units = len(set(matches.patient_id[matches.lesion_case].tolist()))
     intervals = []
     for value, replicate in zip(values, replicates.T):
-        defined = replicate[np.isfinite(replicate)]
-        low, high = (np.nan, np.nan)
-        if np.isfinite(value) and len(defined) > 1:
-            low, high = effective_size_interval(
-                float(value),
-                float(defined.var(ddof=1)),
-                n_units=n_units,
-                confidence=confidence,
-            )
+        low, high, n_defined = replicate_proportion_interval(
+            float(value), replicate, n_units=n_units, confidence=confidence
+        )
         method = "score, bootstrap variance"
-        intervals.append(Interval(float(value), low, high, len(defined), method, n_units, seed, confidence))
+        intervals.append(Interval(float(value), low, high, n_defined, method, n_units, seed, confidence))
     return intervals

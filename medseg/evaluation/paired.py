@@ -1,20 +1,18 @@
 """Two detectors on the same cases: paired bootstrap and permutation, corrected for many comparisons."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from medseg.errors import TableError
-from medseg.evaluation.bootstrap import Method, Resampling, bca_interval, percentile_interval
-from medseg.evaluation.checks import checked_confidence
+from medseg.evaluation.bootstrap import Method, replicate_interval, varies
 from medseg.evaluation.distributions import midranks
+from medseg.evaluation.resampling import Resampling, Weighted
 
 __all__ = ["PairedDifference", "holm", "paired_bootstrap", "permutation_test", "shared_ranks"]
-
-Weighted = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +58,14 @@ def paired_bootstrap(
     def difference(weights: np.ndarray) -> np.ndarray:
         return a(weights) - b(weights)
 
-    checked_confidence(confidence)
-    if method not in ("percentile", "bca"):
-        raise TableError(f"bootstrap method '{method}': allowed are percentile and bca")
     one = np.ones((1, len(resampling.unit)), dtype=np.float32)
     value_a, value_b = float(a(one)[0]), float(b(one)[0])
-    replicates = resampling.replicates(difference)
+    low, high, replicates = replicate_interval(
+        difference, value_a - value_b, resampling, method=method, confidence=confidence
+    )
     defined = replicates[np.isfinite(replicates)]
-    if not len(defined) or np.ptp(defined) <= 1e-12:
+    if not varies(defined):
         low, high = math.nan, math.nan
-    elif method == "bca":
-        acceleration = float(resampling.acceleration(difference)[0])
-        low, high = bca_interval(value_a - value_b, replicates, acceleration, confidence)
-    else:
-        low, high = percentile_interval(replicates, confidence)
     return PairedDifference(value_a, value_b, value_a - value_b, low, high, len(defined), method)
 
 

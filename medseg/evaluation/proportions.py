@@ -10,7 +10,14 @@ from medseg.errors import TableError
 from medseg.evaluation.checks import checked_confidence
 from medseg.evaluation.distributions import beta_quantile, two_sided_quantile
 
-__all__ = ["auc_score_interval", "clopper_pearson", "effective_size_interval", "logit_interval", "wilson"]
+__all__ = [
+    "auc_score_interval",
+    "clopper_pearson",
+    "effective_size_interval",
+    "logit_interval",
+    "replicate_proportion_interval",
+    "wilson",
+]
 
 ROUNDING = 1e-15  # variances below it are rounding errors of figures that do not vary
 
@@ -114,6 +121,25 @@ def effective_size_interval(
         ratio = two_sided_quantile(confidence) / two_sided_quantile(confidence, n_units - 1)
         size *= 1 - several * (1 - ratio**2 * (n_units - 1) / n_units)
     return wilson(value * size, size, confidence=confidence)
+
+
+def replicate_proportion_interval(
+    value: float, replicates: np.ndarray, *, n_units: int, confidence: float = 0.95
+) -> tuple[float, float, int]:
+    """`effective_size_interval` with the variance of bootstrap replicates.
+
+    Returns
+    -------
+    low, high : float
+        NaN where the value or all but one of the replicates are undefined.
+    n_defined : int
+        Replicates in which the figure was defined.
+    """
+    defined = replicates[np.isfinite(replicates)]
+    if not math.isfinite(value) or len(defined) < 2:
+        return math.nan, math.nan, len(defined)
+    variance = float(defined.var(ddof=1))
+    return *effective_size_interval(value, variance, n_units=n_units, confidence=confidence), len(defined)
 
 
 def auc_score_interval(

@@ -1,6 +1,5 @@
 """Two evaluations of the same cases, compared by paired tests."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,14 @@ from medseg.drawing.evaluation_figures import froc_plot, roc_plot
 from medseg.drawing.look import save_figure
 from medseg.errors import ConfigError, OutputError, TableError
 from medseg.evaluation.areas import area_weighted, mcclish
-from medseg.evaluation.bootstrap import Resampling, mean_weighted
+from medseg.evaluation.bootstrap import mean_weighted
 from medseg.evaluation.clustered import clustered_auc_test
 from medseg.evaluation.delong import AucTest, delong_test
 from medseg.evaluation.evidence import Evidence, failed_cases
 from medseg.evaluation.froc import false_positive_scale, froc, lesion_strata
 from medseg.evaluation.lesion_level import lesion_statistics
 from medseg.evaluation.paired import holm, paired_bootstrap, permutation_test, shared_ranks
+from medseg.evaluation.resampling import Resampling, Weighted
 from medseg.evaluation.roc import roc_curve
 from medseg.evaluation.settings import EvaluationSettings
 from medseg.experiment.evaluation_folder import read_evaluation
@@ -38,7 +38,6 @@ LESION_NAMES = {
     "wafroc_auc": "wAFROC area", "wafroc1_auc": "wAFROC1 area",
 }  # fmt: skip
 MASK_NAMES = {"dice": "Dice, cases with a lesion", "hd95": "Hausdorff distance, 95th percentile"}
-Weighted = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

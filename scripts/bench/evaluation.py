@@ -21,8 +21,8 @@ from medseg.evaluation import (
     partial_auc,
     partial_auc_weighted,
 )
-from medseg.evaluation.bootstrap import Resampling
 from medseg.evaluation.froc import CPM_RATES, LesionLevels, lesion_strata, sensitivity_at
+from medseg.evaluation.resampling import Resampling
 
 
 def timed(function, *arguments, **options):

@@ -101,7 +101,7 @@ def test_copies_of_a_patients_images_do_not_narrow_the_interval(copies):
 def test_the_same_seed_gives_the_same_interval_and_blocks_do_not_matter(monkeypatch):
     import importlib
 
-    module = importlib.import_module("medseg.evaluation.bootstrap")
+    module = importlib.import_module("medseg.evaluation.resampling")
     data = ratings()
     first = bootstrap(roc_auc_weighted, data, unit=None, vectorized=True, n_replicates=500, seed=9)
     assert bootstrap(roc_auc_weighted, data, unit=None, vectorized=True, n_replicates=500, seed=9) == first
