@@ -10,7 +10,7 @@ from medseg.evaluation.lesionwise import LesionwiseF1
 from medseg.evaluation.masks import MaskFigures
 from medseg.evaluation.matches import Matches
 from medseg.evaluation.pixel import PixelCounts
-from medseg.evaluation.tables import Columns, Source, marks_table
+from medseg.evaluation.tables import Columns
 
 __all__ = ["Evidence", "case_labels", "case_scores", "failed_cases", "localised_cases"]
 
@@ -49,6 +49,13 @@ class Evidence:
     def strata(self) -> np.ndarray:
         """Whether the patient of each case has a positive case: patients are drawn within these, shape (n_cases,)."""
         return np.isin(self.patient, self.patient[self.label > 0]).astype(int)
+
+    @property
+    def placed(self) -> Matches | None:
+        """Matches of the cases whose lesions have a place; None without any."""
+        if self.matches is None or not self.table["localised"].any():
+            return None
+        return self.matches.of_cases(self.table["localised"])
 
     def of_cases(self, keep: np.ndarray) -> "Evidence":
         """Only some cases, `keep` of shape (n_cases,)."""
@@ -105,14 +112,13 @@ def failed_cases(table: Columns) -> np.ndarray:
     return ~np.isin(table["status"], ("", "ok"))
 
 
-def case_scores(table: Columns, marks: Source | None) -> np.ndarray:
+def case_scores(table: Columns, marks: Columns | None) -> np.ndarray:
     """Score of each case, that of its highest mark where none is given; failed cases get the lowest."""
     score = table["score"].copy()
     if marks is not None and np.isnan(score).all():
-        rated = marks_table(marks, table["case_id"])
-        lowest = rated["score"].min(initial=np.inf)
+        lowest = marks["score"].min(initial=np.inf)
         score = np.full(len(score), 0.0 if lowest > 0 else lowest - 1)  # without a mark: below every mark
-        np.maximum.at(score, rated["case"], rated["score"])
+        np.maximum.at(score, marks["case"], marks["score"])
     failed = failed_cases(table)
     if failed.any():
         known = score[~failed & ~np.isnan(score)]

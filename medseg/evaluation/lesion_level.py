@@ -10,7 +10,6 @@ from medseg.evaluation.afroc import afroc_weighted, lroc_weighted
 from medseg.evaluation.figures import Figures
 from medseg.evaluation.froc import CPM_RATES, LesionLevels, froc, lesion_strata, partial_area_flat, sensitivity_at
 from medseg.evaluation.matches import Matches
-from medseg.evaluation.matching import BY_CLASS
 from medseg.evaluation.precision import average_precision_weighted
 from medseg.evaluation.settings import EvaluationSettings
 
@@ -49,7 +48,7 @@ def lesion_level(matches: Matches, settings: EvaluationSettings) -> dict[str, An
         reason = NEEDS_BOTH if name in ("wafroc_auc", "afroc_auc", "lroc_auc") else NO_LESION
         figure = compute.bca(statistic, reason)
         content[name] = {"range": list(settings.froc_range), **figure} if name == "froc_partial_area" else figure
-    for name, parts in (("by_size", _by_size(matches, settings)), ("by_class", _by_class(matches))):
+    for name, parts in (("by_size", _by_size(matches, settings)), ("by_class", _by_class(matches, settings))):
         if parts:
             content[name] = {part: _brief(own, settings) for part, own in parts.items()}
     return content
@@ -127,11 +126,11 @@ def _by_size(matches: Matches, settings: EvaluationSettings) -> dict[str, Matche
     return {name: matches.with_lesions(place == number) for number, name in enumerate(names)}
 
 
-def _by_class(matches: Matches) -> dict[str, Matches]:
+def _by_class(matches: Matches, settings: EvaluationSettings) -> dict[str, Matches]:
     names = sorted(set(matches.lesion_class.tolist()))
     if len(names) < 2:
         return {}
-    if BY_CLASS in matches.rule:  # the false positives of a class are its own
+    if settings.class_aware:  # the false positives of a class are its own
         return {name: matches.of_class(name) for name in names}
     return {name: matches.with_lesions(matches.lesion_class == name) for name in names}
 

@@ -12,11 +12,11 @@ from medseg.evaluation.hits import LUNA16_MARKS, Pairs, best_marks, check_rule, 
 from medseg.evaluation.matches import Matches
 from medseg.evaluation.tables import Columns, Source, cases_table, lesions_table, marks_table
 
-__all__ = ["Assignment", "Duplicates", "check_rule", "match_marks", "match_pairs", "match_readers"]
+__all__ = ["Assignment", "Duplicates", "check_rule", "match_checked", "match_marks", "match_pairs", "match_readers"]
 
 Assignment = Literal["best", "one_to_one"]
 Duplicates = Literal["neither", "false"]
-BY_CLASS = "by class"  # stands in the rule of matches that were made within classes
+KnownPairs = Sequence[tuple[int, int] | tuple[int, int, float]]
 
 
 def match_marks(
@@ -66,22 +66,48 @@ def match_marks(
     >>> matches.lesion_score.tolist(), matches.false_score.tolist()  # a distance of 5 is not below 10 / 2
     ([0.9], [0.8, 0.7])
     """
-    check_rule(rule)
-    tables = _tables(cases, marks, lesions)
-    if rule == "luna16":
-        keep = best_marks(tables[1], LUNA16_MARKS)
-        tables = (tables[0], {name: values[keep] for name, values in tables[1].items()}, tables[2])
-    if class_aware and not (set(tables[1]["class"]) & set(tables[2]["class"])) and len(tables[2]["class"]):
-        _refuse_foreign_classes(tables[1], tables[2])
-    pairs = hits_of(*tables, rule, class_aware=class_aware)
-    return _resolve(*tables, pairs, _described(rule, assignment, duplicates, class_aware), assignment, duplicates)
+    return match_checked(
+        *_tables(cases, marks, lesions),
+        rule=rule,
+        assignment=assignment,
+        duplicates=duplicates,
+        class_aware=class_aware,
+    )
+
+
+def match_checked(
+    cases: Columns,
+    marks: Columns | None,
+    lesions: Columns,
+    *,
+    rule: str,
+    pairs: KnownPairs | None = None,
+    assignment: Assignment = "best",
+    duplicates: Duplicates = "neither",
+    class_aware: bool = False,
+) -> Matches:
+    """`match_marks`, or with `pairs` `match_pairs`, of tables that are checked already."""
+    rated = marks_table(None, cases["case_id"]) if marks is None else marks
+    _check_dimensions(rated, lesions)
+    if pairs is not None:
+        found = _known_pairs(rated, lesions, pairs, class_aware=class_aware)
+    else:
+        check_rule(rule)
+        if rule == "luna16":
+            keep = best_marks(rated, LUNA16_MARKS)
+            rated = {name: values[keep] for name, values in rated.items()}
+        if class_aware:
+            _refuse_foreign_classes(rated, lesions)
+        found = hits_of(cases, rated, lesions, rule, class_aware=class_aware)
+    described = _described(rule, assignment, duplicates, class_aware)
+    return _resolve(cases, rated, lesions, found, described, assignment, duplicates)
 
 
 def match_pairs(
     cases: Source,
     marks: Source | None,
     lesions: Source | None,
-    pairs: Sequence[tuple[int, int] | tuple[int, int, float]],
+    pairs: KnownPairs,
     *,
     rule: str = "inside",
     assignment: Assignment = "best",
@@ -95,6 +121,14 @@ def match_pairs(
     TableError
         For a row that there is not, or a pair of two cases.
     """
+    return match_checked(
+        *_tables(cases, marks, lesions), rule=rule, pairs=pairs, assignment=assignment, duplicates=duplicates,
+        class_aware=class_aware,
+    )  # fmt: skip
+
+
+def _known_pairs(marks: Columns, lesions: Columns, pairs: KnownPairs, *, class_aware: bool) -> Pairs:
+    """Pairs given as rows, checked."""
     try:
         mark = np.array([operator.index(pair[0]) for pair in pairs], dtype=np.int64)
         lesion = np.array([operator.index(pair[1]) for pair in pairs], dtype=np.int64)
@@ -103,17 +137,15 @@ def match_pairs(
         raise TableError("pairs: (row of the mark, row of the lesion[, agreement]) were expected") from None
     if not np.isfinite(quality).all():
         raise TableError("pairs: an agreement is no finite number")
-    tables = _tables(cases, marks, lesions)
-    for name, rows, table in (("mark", mark, tables[1]), ("lesion", lesion, tables[2])):
+    for name, rows, table in (("mark", mark, marks), ("lesion", lesion, lesions)):
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(table["case"])):
             raise TableError(f"pairs: there is no {name} in row {rows.max() if rows.min() >= 0 else rows.min()}")
-    if (tables[1]["case"][mark] != tables[2]["case"][lesion]).any():
+    if (marks["case"][mark] != lesions["case"][lesion]).any():
         raise TableError("pairs: a mark and a lesion of two cases cannot be a hit")
     if class_aware:
-        same = tables[1]["class"][mark] == tables[2]["class"][lesion]
+        same = marks["class"][mark] == lesions["class"][lesion]
         mark, lesion, quality = mark[same], lesion[same], quality[same]
-    described = _described(rule, assignment, duplicates, class_aware)
-    return _resolve(*tables, (mark, lesion, quality), described, assignment, duplicates)
+    return mark, lesion, quality
 
 
 def match_readers(
@@ -141,9 +173,7 @@ def match_readers(
 
 def _tables(cases: Source, marks: Source | None, lesions: Source | None) -> tuple[Columns, Columns, Columns]:
     table = cases_table(cases)
-    rated, known = marks_table(marks, table["case_id"]), lesions_table(lesions, table["case_id"])
-    _check_dimensions(rated, known)
-    return table, rated, known
+    return table, marks_table(marks, table["case_id"]), lesions_table(lesions, table["case_id"])
 
 
 def _check_dimensions(marks: Columns, lesions: Columns) -> None:
@@ -162,12 +192,13 @@ def _described(rule: str, assignment: str, duplicates: str, class_aware: bool) -
     parts = [rule]
     parts += ["one to one"] if assignment == "one_to_one" else []
     parts += ["duplicates false"] if duplicates == "false" else []
-    parts += [BY_CLASS] if class_aware else []
+    parts += ["by class"] if class_aware else []
     return ", ".join(parts)
 
 
 def _refuse_foreign_classes(marks: Columns, lesions: Columns) -> None:
-    if len(marks["class"]):
+    """Refuse marks none of which has the class of any lesion: another vocabulary."""
+    if len(marks["class"]) and len(lesions["class"]) and not set(marks["class"]) & set(lesions["class"]):
         own, theirs = sorted(set(marks["class"]))[0], sorted(set(lesions["class"]))[0]
         raise TableError(f"no mark has the class of any lesion (marks: '{own}' …, lesions: '{theirs}' …)")
 

@@ -14,8 +14,7 @@ from medseg.evaluation.froc import froc
 from medseg.evaluation.lesion_level import froc_band, lesion_level, lesion_operating_point
 from medseg.evaluation.lesionwise import LesionwiseF1
 from medseg.evaluation.masks import MaskFigures
-from medseg.evaluation.matches import Matches
-from medseg.evaluation.matching import check_rule, match_marks, match_pairs
+from medseg.evaluation.matching import check_rule, match_checked
 from medseg.evaluation.pixel import PixelCounts
 from medseg.evaluation.pixel_level import pixel_level
 from medseg.evaluation.precision import precision_recall
@@ -69,19 +68,20 @@ def evidence_of_tables(
     if marks is not None and lesions is None:
         raise TableError("marks are given without lesions; a table of lesions may be empty but for its header")
     table = cases_table(cases)
-    if marks is not None:
-        _check_one_reader(marks_table(marks, table["case_id"]))
+    rated = None if marks is None else marks_table(marks, table["case_id"])
+    if rated is not None:
+        _check_one_reader(rated)
     matches = None
-    options: Any = {"assignment": settings.assignment, "duplicates": settings.duplicates}
-    if lesions is not None and pairs is not None:
-        matches = match_pairs(cases, marks, lesions, pairs, rule=rule, class_aware=settings.class_aware, **options)
-    elif lesions is not None:
-        matches = match_marks(cases, marks, lesions, rule=rule, class_aware=settings.class_aware, **options)
     if lesions is not None:
-        table["reference"] = reference_digests(lesions_table(lesions, table["case_id"]), len(table["case_id"]))
-    if matches is not None:  # a lesion is known to be there, but not where: the case level only
+        known = lesions_table(lesions, table["case_id"])
+        options: Any = {
+            "rule": rule, "assignment": settings.assignment, "duplicates": settings.duplicates,
+            "class_aware": settings.class_aware,
+        }  # fmt: skip
+        matches = match_checked(table, rated, known, pairs=pairs, **options)
+        table["reference"] = reference_digests(known, len(table["case_id"]))
         table["localised"] = localised_cases(table, matches)
-    label, score = case_labels(table, matches), case_scores(table, marks)
+    label, score = case_labels(table, matches), case_scores(table, rated)
     return Evidence(table, label, score, matches, pixel.masks if pixel else {}, pixel.pixels if pixel else {})
 
 
@@ -178,9 +178,7 @@ def _levels(
     voxels: VoxelFigures | None,
 ) -> dict[str, Any]:
     content: dict[str, Any] = {"case_level": case_level(evidence, settings)}
-    placed = evidence.matches and evidence.matches.of_cases(evidence.table["localised"])
-    if placed is not None and not placed.n_cases:
-        placed = None  # no case's lesions have a place
+    placed = evidence.placed
     if placed is not None:
         content["lesion_level"] = lesion_level(placed, settings)
     if with_pixels:
@@ -226,20 +224,19 @@ def _parts(table: Columns, column: str, settings: EvaluationSettings) -> dict[st
 
 
 def _counts(evidence: Evidence) -> dict[str, Any]:
-    matches = evidence.matches
+    placed = evidence.placed
     counts: dict[str, Any] = {
         "n_cases": len(evidence.label),
         "n_patients": len(set(evidence.patient.tolist())),
         "n_positive": int((evidence.label > 0).sum()),
         "n_failed": int(failed_cases(evidence.table).sum()),
     }
-    if matches is not None:
-        matches = matches.of_cases(evidence.table["localised"])
+    if evidence.matches is not None:
         counts |= {
-            "n_lesions": matches.n_lesions,
-            "n_lesions_marked": int(np.isfinite(matches.lesion_score).sum()),
-            "n_false_marks": len(matches.false_score),
-            "n_marks_neither": matches.n_neither,
+            "n_lesions": placed.n_lesions if placed else 0,
+            "n_lesions_marked": int(np.isfinite(placed.lesion_score).sum()) if placed else 0,
+            "n_false_marks": len(placed.false_score) if placed else 0,
+            "n_marks_neither": placed.n_neither if placed else 0,
             "n_not_localised": int((~evidence.table["localised"]).sum()),
         }
     return counts
@@ -252,9 +249,7 @@ def _curves(evidence: Evidence, settings: EvaluationSettings) -> dict[str, Any]:
     if len(label) and set(np.unique(label)) == {0, 1}:
         curve = roc_curve(label, score)
         curves["roc"] = {"fpr": curve.fpr, "tpr": curve.tpr}
-    matches: Matches | None = evidence.matches
-    if matches is not None:
-        matches = matches.of_cases(evidence.table["localised"])
+    matches = evidence.placed
     if matches is not None and matches.n_lesions:
         points = froc(matches)
         curves["froc"] = {"fp_per_case": points.fp_per_case, "sensitivity": points.sensitivity}
