@@ -22,11 +22,11 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+from medseg.evaluation.areas import area, weighted_roc
 from medseg.evaluation.dorfman_berbaum_metz import dorfman_berbaum_metz
 from medseg.evaluation.obuchowski_rockette import obuchowski_rockette
 from medseg.evaluation.reader_covariance import leave_one_out
 from medseg.evaluation.reader_study import FIXED_CASES, FIXED_READERS, RANDOM_BOTH
-from medseg.evaluation.roc import area, weighted_roc
 
 LEVEL = 0.05
 DESIGNS = (RANDOM_BOTH, FIXED_READERS, FIXED_CASES)

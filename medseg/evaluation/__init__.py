@@ -17,7 +17,7 @@ from medseg.evaluation.lesionwise import LesionwiseF1, lesionwise_f1
 from medseg.evaluation.maps import match_maps
 from medseg.evaluation.masks import MaskFigures, dice_score, mask_figures
 from medseg.evaluation.matches import Matches, read_matches
-from medseg.evaluation.matching import match_marks, match_pairs, match_readers
+from medseg.evaluation.matching import match_marks, match_pairs
 from medseg.evaluation.operating_points import (
     OperatingPoint,
     choose_threshold,
@@ -31,6 +31,7 @@ from medseg.evaluation.partial import PartialAuc, partial_auc, partial_auc_weigh
 from medseg.evaluation.pixel import PixelCounts
 from medseg.evaluation.precision import average_precision, precision_recall
 from medseg.evaluation.proportions import auc_score_interval, clopper_pearson, effective_size_interval, wilson
+from medseg.evaluation.reader_marks import match_readers
 from medseg.evaluation.reader_study import VarianceComponents
 from medseg.evaluation.readers import ReaderStudy, dorfman_berbaum_metz, mark_study, obuchowski_rockette, rating_study
 from medseg.evaluation.report import evaluate_tables

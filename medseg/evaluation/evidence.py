@@ -12,7 +12,7 @@ from medseg.evaluation.matches import Matches
 from medseg.evaluation.pixel import PixelCounts
 from medseg.evaluation.tables import Columns
 
-__all__ = ["Evidence", "case_labels", "case_scores", "failed_cases", "localised_cases"]
+__all__ = ["Evidence", "case_labels", "case_scores", "failed_cases", "localised_cases", "placed_matches"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,6 +105,18 @@ def case_labels(table: Columns, matches: Matches | None) -> np.ndarray:
 def localised_cases(table: Columns, matches: Matches) -> np.ndarray:
     """Cases that count for the lesion level: not those known to be positive, but not where, shape (n_cases,)."""
     return table["localised"] & ~((table["label"] == 1) & ~matches.positive)
+
+
+def placed_matches(table: Columns, matches: Matches) -> Matches:
+    """Matches of the cases that count for the lesion level.
+
+    Raises
+    ------
+    TableError
+        For labels that contradict the lesions.
+    """
+    case_labels(table, matches)
+    return matches.of_cases(localised_cases(table, matches))
 
 
 def failed_cases(table: Columns) -> np.ndarray:

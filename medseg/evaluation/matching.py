@@ -12,7 +12,7 @@ from medseg.evaluation.hits import LUNA16_MARKS, Pairs, best_marks, check_rule, 
 from medseg.evaluation.matches import Matches
 from medseg.evaluation.tables import Columns, Source, cases_table, lesions_table, marks_table
 
-__all__ = ["Assignment", "Duplicates", "check_rule", "match_checked", "match_marks", "match_pairs", "match_readers"]
+__all__ = ["Assignment", "Duplicates", "check_rule", "match_checked", "match_marks", "match_pairs"]
 
 Assignment = Literal["best", "one_to_one"]
 Duplicates = Literal["neither", "false"]
@@ -146,29 +146,6 @@ def _known_pairs(marks: Columns, lesions: Columns, pairs: KnownPairs, *, class_a
         same = marks["class"][mark] == lesions["class"][lesion]
         mark, lesion, quality = mark[same], lesion[same], quality[same]
     return mark, lesion, quality
-
-
-def match_readers(
-    cases: Source, marks: Source, lesions: Source | None, **options: Any
-) -> dict[tuple[str, str], Matches]:
-    """Match the marks of each modality and reader (columns ``modality`` and ``reader``) apart.
-
-    Returns
-    -------
-    dict of (modality, reader) to Matches
-        A reader without any mark in the table is not in it.
-    """
-    case_table = cases_table(cases)
-    table = marks_table(marks, case_table["case_id"])
-    names = list(zip(table["modality"].tolist(), table["reader"].tolist()))
-    found = {}
-    for modality, reader in dict.fromkeys(names):  # in the order of the table
-        rows = np.array([name == (modality, reader) for name in names])
-        own = {column: values[rows] for column, values in table.items() if column != "case"}
-        found[modality, reader] = match_marks(
-            cases, own | {"case_id": case_table["case_id"][table["case"][rows]]}, lesions, **options
-        )
-    return found
 
 
 def _tables(cases: Source, marks: Source | None, lesions: Source | None) -> tuple[Columns, Columns, Columns]:

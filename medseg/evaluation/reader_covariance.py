@@ -1,20 +1,19 @@
 """Covariance of the figures of readers who read the same cases: by leaving cases out, or after DeLong."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from medseg.evaluation import delong
+from medseg.evaluation.resampling import Weighted
 
 __all__ = ["ErrorCovariance", "delong_covariance", "error_covariance", "jackknife_covariance", "leave_one_out"]
 
 BLOCK = 1_000_000  # weights held at a time, 8 MB of float64; a statistic may hold ten such arrays
-Weighted = Callable[[np.ndarray], np.ndarray]
 
 
-def leave_one_out(statistic: Weighted, unit: np.ndarray, *, keep: np.ndarray | None = None) -> tuple[float, np.ndarray]:
+def leave_one_out(statistic: Weighted, unit: np.ndarray) -> tuple[float, np.ndarray]:
     """A statistic of all cases, and of all but one unit.
 
     Parameters
@@ -23,8 +22,6 @@ def leave_one_out(statistic: Weighted, unit: np.ndarray, *, keep: np.ndarray | N
         Takes case weights of shape (replicate, case), returns shape (replicate,).
     unit : ndarray of int, shape (case,)
         Number of what is left out together, from 0: the case itself, or its patient.
-    keep : ndarray of bool, shape (case,), optional
-        Cases that count at all; every unit must have one.
 
     Returns
     -------
@@ -37,7 +34,7 @@ def leave_one_out(statistic: Weighted, unit: np.ndarray, *, keep: np.ndarray | N
     >>> leave_one_out(lambda weights: weights @ [1.0, 2.0, 6.0] / weights.sum(axis=1), np.arange(3))
     (3.0, array([4. , 3.5, 1.5]))
     """
-    ones = np.ones(len(unit)) if keep is None else keep.astype(np.float64)
+    ones = np.ones(len(unit))
     n_units = int(unit.max()) + 1
     rows = max(1, BLOCK // len(unit))
     blocks = []

@@ -1,28 +1,30 @@
 """Reader studies from their data: ratings of cases, or marks on lesions, by several readers in several modalities."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from medseg.errors import TableError
 from medseg.evaluation.afroc import wafroc_auc_weighted
+from medseg.evaluation.checks import checked_range, numbered
 from medseg.evaluation.dorfman_berbaum_metz import dorfman_berbaum_metz
-from medseg.evaluation.evidence import case_labels, localised_cases
-from medseg.evaluation.matching import check_rule, match_marks
+from medseg.evaluation.evidence import placed_matches
+from medseg.evaluation.hits import check_rule
+from medseg.evaluation.matches import Matches
 from medseg.evaluation.obuchowski_rockette import names_of, obuchowski_rockette
+from medseg.evaluation.partial import partial_auc_weighted
 from medseg.evaluation.reader_covariance import delong_covariance, leave_one_out
+from medseg.evaluation.reader_marks import match_readers
 from medseg.evaluation.reader_study import ReaderStudy
-from medseg.evaluation.roc import area, mcclish, partial_area, weighted_roc
-from medseg.evaluation.tables import Source, cases_table
-from medseg.files import read_csv
+from medseg.evaluation.resampling import Weighted
+from medseg.evaluation.roc import roc_auc_weighted
+from medseg.evaluation.tables import Source, cases_table, table_columns
 
-__all__ = ["dorfman_berbaum_metz", "mark_study", "obuchowski_rockette", "rating_study"]
+__all__ = ["dorfman_berbaum_metz", "mark_study", "obuchowski_rockette", "rating_study", "study_of_matches"]
 
 Method = Literal["obuchowski_rockette", "dorfman_berbaum_metz"]
-Weighted = Callable[[np.ndarray], np.ndarray]
 
 
 def rating_study(
@@ -86,9 +88,11 @@ def rating_study(
     if covariance == "delong":
         auc, matrix = delong_covariance(truth, rated)
         return obuchowski_rockette(auc, covariance=matrix, n_units=len(truth), **options)
-    statistic = _curve_area(figure, fpr_range)
-    statistics = [[_of_scores(statistic, truth, score) for score in modality] for modality in rated]
-    return _analysed(method, statistics, _units(unit, len(truth)), None, options)
+    weighted = (
+        roc_auc_weighted if figure == "auc" else partial(partial_auc_weighted, fpr_range=checked_range(fpr_range))
+    )
+    statistics = [[partial(weighted, truth, score) for score in modality] for modality in rated]
+    return _analysed(method, statistics, numbered(unit, len(truth)), options)
 
 
 def mark_study(
@@ -139,66 +143,64 @@ def mark_study(
     """
     check_rule(rule)
     _check_options(figure, method, "jackknife", None, allowed=("wafroc_auc",))
-    tables, names = _marks_of_readers(marks, modalities, readers)
-    case_table = cases_table(cases)
-    keep = case_table["localised"]
-    statistics = []
-    for modality in names[0]:
-        row: list[Weighted] = []
-        for reader in names[1]:
-            try:
-                matches = match_marks(cases, tables[modality, reader], lesions, rule=rule, **matching)
-            except TableError as error:
-                raise TableError(f"reader {reader}, modality {modality}: {error}") from error
-            case_labels(case_table, matches)  # refuses labels that contradict the lesions
-            keep = localised_cases(case_table, matches)
-            positive = matches.positive[keep]
-            if positive.all() or not positive.any():
-                raise TableError("the study needs cases with a lesion and cases without one, found one kind only")
-            row.append(partial(wafroc_auc_weighted, matches))
-        statistics.append(row)
-    unit = np.zeros(len(keep), dtype=np.int64)  # of cases that do not enter: any, their weight is 0
-    unit[keep] = _units(case_table["patient_id"][keep], int(keep.sum()))
-    options: dict[str, Any] = {"modalities": names[0], "readers": names[1], "confidence": confidence}
-    return _analysed(method, statistics, unit, keep, options)
+    table = cases_table(cases)
+    _check_named(marks)
+    found = match_readers(cases, marks, lesions, modalities=modalities, readers=readers, rule=rule, **matching)
+    placed = {name: placed_matches(table, matches) for name, matches in found.items()}
+    return study_of_matches(placed, method=method, confidence=confidence)
+
+
+def study_of_matches(
+    found: Mapping[tuple[str, str], Matches], *, method: Method = "obuchowski_rockette", confidence: float = 0.95
+) -> ReaderStudy:
+    """`mark_study` of marks that are matched already, by wAFROC area.
+
+    Parameters
+    ----------
+    found : mapping of (modality, reader) to Matches
+        Of the same cases, in the order of the result.
+
+    Raises
+    ------
+    TableError
+        Where a reader is missing in a modality, and for cases of one kind only.
+    """
+    modalities, readers = (tuple(dict.fromkeys(pair[place] for pair in found)) for place in (0, 1))
+    for modality in modalities:
+        for reader in readers:
+            if not modality or not reader:
+                raise TableError("marks: every mark of a reader study needs a modality and a reader")
+            if (modality, reader) not in found:
+                raise TableError(
+                    f"marks: reader {reader} has no mark in modality {modality}; if nothing was found there, "
+                    "give both modalities= and readers="
+                )
+    first = next(iter(found.values()))
+    if first.positive.all() or not first.positive.any():
+        raise TableError("the study needs cases with a lesion and cases without one, found one kind only")
+    statistics = [
+        [partial(wafroc_auc_weighted, found[modality, reader]) for reader in readers] for modality in modalities
+    ]
+    options: dict[str, Any] = {"modalities": modalities, "readers": readers, "confidence": confidence}
+    return _analysed(method, statistics, first.patient, options)
+
+
+def _check_named(marks: Source) -> None:
+    table = table_columns(marks, "marks", ["case_id", "reader", "modality"])
+    for column in ("modality", "reader"):
+        values = [str(value) for value in table[column]]
+        if "" in values:
+            raise TableError(f"marks: row {values.index('') + 1} has no {column}")
 
 
 def _analysed(
-    method: str, statistics: list[list[Weighted]], unit: np.ndarray, keep: np.ndarray | None, options: dict[str, Any]
+    method: str, statistics: Sequence[Sequence[Weighted]], unit: np.ndarray, options: dict[str, Any]
 ) -> ReaderStudy:
-    found = [[leave_one_out(statistic, unit, keep=keep) for statistic in row] for row in statistics]
+    found = [[leave_one_out(statistic, unit) for statistic in row] for row in statistics]
     values = np.array([[value for value, _ in row] for row in found])
     jackknife = np.array([[without for _, without in row] for row in found])  # (modality, reader, unit)
     analyse = obuchowski_rockette if method == "obuchowski_rockette" else dorfman_berbaum_metz
     return analyse(values, jackknife, **options)
-
-
-def _curve_area(figure: str, fpr_range: tuple[float, float]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    if figure == "auc":
-        return area
-    low, high = float(fpr_range[0]), float(fpr_range[1])
-    if not 0 <= low < high <= 1:
-        raise TableError(f"a range of the ROC curve rises within 0 to 1, found {fpr_range}")
-    chance, perfect = (high**2 - low**2) / 2, high - low
-    return lambda fpr, tpr: mcclish(partial_area(fpr, tpr, low, high), chance, perfect)
-
-
-def _of_scores(
-    statistic: Callable[[np.ndarray, np.ndarray], np.ndarray], truth: np.ndarray, score: np.ndarray
-) -> Weighted:
-    return lambda weights: statistic(*weighted_roc(truth, score, weights)[:2])
-
-
-def _units(unit: Sequence | np.ndarray | None, n_cases: int) -> np.ndarray:
-    if unit is None:
-        return np.arange(n_cases)
-    given = ["" if value is None else str(value) for value in unit]
-    if len(given) != n_cases:
-        raise TableError(f"unit must name the patient of each of {n_cases} cases, found {len(given)}")
-    for case, name in enumerate(given):
-        if name in ("", "nan"):
-            raise TableError(f"unit names no patient for case number {case} (from 0)")
-    return np.unique(given, return_inverse=True)[1]
 
 
 def _check_options(
@@ -246,46 +248,3 @@ def _checked(
     if truth.all() or not truth.any():
         raise TableError("a reader study needs cases with and without disease, found one kind only")
     return truth, rated, names
-
-
-def _marks_of_readers(
-    source: Source, modalities: Sequence[str] | None, readers: Sequence[str] | None
-) -> tuple[dict[tuple[str, str], dict[str, list[Any]]], tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Marks of each (modality, reader), and the names."""
-    table, name = _mark_columns(source)
-    found = [[str(value) for value in table[column]] for column in ("modality", "reader")]
-    names: list[tuple[str, ...]] = []
-    for column, values, given in zip(("modality", "reader"), found, (modalities, readers)):
-        if "" in values:
-            raise TableError(f"{name}: row {values.index('') + 1} has no {column}")
-        chosen = tuple(dict.fromkeys(values)) if given is None else tuple(str(value) for value in given)
-        for value in values:
-            if value not in chosen:
-                raise TableError(f"{name}: marks of {column} {value}, but those given are {', '.join(chosen)}")
-        if len(set(chosen)) < len(chosen) or not chosen:
-            raise TableError(f"{name}: each {column} must be given once, found {', '.join(chosen) or 'none'}")
-        names.append(chosen)
-    rows: dict[tuple[str, str], list[int]] = {(m, r): [] for m in names[0] for r in names[1]}
-    for row, pair in enumerate(zip(*found)):
-        rows[pair].append(row)
-    for (modality, reader), where in rows.items():
-        if not where and (modalities is None or readers is None):
-            raise TableError(
-                f"{name}: reader {reader} has no mark in modality {modality}; if nothing was found there, "
-                "give both modalities= and readers="
-            )
-    parts = {pair: {key: [values[i] for i in where] for key, values in table.items()} for pair, where in rows.items()}
-    return parts, (names[0], names[1])
-
-
-def _mark_columns(source: Source) -> tuple[dict[str, list[Any]], str]:
-    if not isinstance(source, str | Path):
-        table, name = {str(key): list(values) for key, values in source.items()}, "marks"
-        for column in ("modality", "reader"):
-            if column not in table:
-                raise TableError(f"{name}: the column {column} is missing; found {', '.join(table) or 'none'}")
-        if len({len(values) for values in table.values()}) > 1:
-            raise TableError(f"{name}: the columns differ in length")
-        return table, name
-    columns, rows = read_csv(Path(source), needs=("reader", "modality"))
-    return {column: [row[column] for row in rows] for column in columns}, str(source)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from medseg.evaluation.areas import area, area_weighted, mcclish, partial_area, weighted_roc
+from medseg.evaluation.areas import area_weighted, weighted_roc
 from medseg.evaluation.checks import checked_ratings
 
-__all__ = ["RocCurve", "area", "mcclish", "partial_area", "roc_auc", "roc_auc_weighted", "roc_curve", "weighted_roc"]
+__all__ = ["RocCurve", "roc_auc", "roc_auc_weighted", "roc_curve"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

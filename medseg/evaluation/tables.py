@@ -11,7 +11,7 @@ import numpy as np
 from medseg.errors import TableError
 from medseg.files import read_csv
 
-__all__ = ["Columns", "cases_table", "lesions_table", "marks_table", "reference_digests"]
+__all__ = ["Columns", "cases_table", "lesions_table", "marks_table", "reference_digests", "table_columns"]
 
 Columns = dict[str, np.ndarray]
 DESCRIPTIONS = ("view", "scanner", "sex", "age")  # by which figures can be given, beside the group
@@ -20,7 +20,14 @@ TRUE, FALSE = ("1", "1.0", "true", "yes"), ("", "0", "0.0", "false", "no")
 Source = str | Path | Mapping[str, Sequence[Any]]
 
 
-def _columns(source: Source, name: str, needed: Sequence[str]) -> dict[str, list[Any]]:
+def table_columns(source: Source, name: str, needed: Sequence[str]) -> dict[str, list[Any]]:
+    """Columns of a table as they are given, those `needed` being there.
+
+    Raises
+    ------
+    TableError
+        When it is no table, a column is missing, or columns differ in length.
+    """
     if isinstance(source, str | Path):
         names, rows = read_csv(source, needs=needed[:1])
         table: dict[str, list[Any]] = {column: [row[column] for row in rows] for column in names}
@@ -73,7 +80,7 @@ def cases_table(source: Source) -> Columns:
     TableError
         For a missing column, a doubled case, or a number that is none.
     """
-    table = _columns(source, "cases", ["case_id"])
+    table = table_columns(source, "cases", ["case_id"])
     names = [str(value) for value in table["case_id"]]
     if not names:
         raise TableError("cases: the table lists no case")
@@ -164,7 +171,7 @@ def _with_centres(table: dict[str, list[Any]], name: str) -> dict[str, list[Any]
 
 
 def _with_positions(source: Source, name: str, known: np.ndarray, extra: Sequence[str]) -> tuple[Columns, dict]:
-    table = _with_centres(_columns(source, name, ["case_id", *extra]), name)
+    table = _with_centres(table_columns(source, name, ["case_id", *extra]), name)
     place = {case_id: index for index, case_id in enumerate(known)}
     columns: Columns = {column: _numbers(table, column, name) for column in ("x", "y", "z")}
     try:

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from medseg.errors import TableError
-from medseg.evaluation.evidence import case_labels, failed_cases, localised_cases
+from medseg.evaluation.evidence import failed_cases, placed_matches
 from medseg.evaluation.figures import Figures, undefined
 from medseg.evaluation.froc import froc, lesion_strata
 from medseg.evaluation.lesion_level import lesion_statistics
-from medseg.evaluation.matches import Matches
-from medseg.evaluation.matching import match_marks, match_readers
-from medseg.evaluation.readers import mark_study
+from medseg.evaluation.reader_marks import match_readers
+from medseg.evaluation.readers import study_of_matches
 from medseg.evaluation.settings import EvaluationSettings
 from medseg.evaluation.tables import cases_table, marks_table
 from medseg.experiment.evaluation_folder import start_folder, table_title
@@ -28,19 +27,6 @@ def has_several_readers(cases: Path, marks: Path | None) -> bool:
         return False
     table = marks_table(marks, cases_table(cases)["case_id"])
     return len(set(zip(table["reader"].tolist(), table["modality"].tolist()))) > 1
-
-
-def _matches_of_readers(
-    cases: Path, marks: Path, lesions: Path, settings: EvaluationSettings, options: dict[str, Any]
-) -> dict[tuple[str, str], Matches]:
-    """Matches of each modality and reader; of one that the settings name and that has no mark, those of no mark."""
-    found = match_readers(cases, marks, lesions, **options)
-    modalities = settings.modalities or tuple(dict.fromkeys(modality for modality, _ in found))
-    readers = settings.readers or tuple(dict.fromkeys(reader for _, reader in found))
-    names = [(modality, reader) for modality in modalities for reader in readers]
-    if not (settings.readers and settings.modalities):
-        names = [name for name in names if name in found]
-    return {name: found[name] if name in found else match_marks(cases, None, lesions, **options) for name in names}
 
 
 def _study_rows(study: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -77,10 +63,11 @@ def evaluate_readers(
         "assignment": settings.assignment, "duplicates": settings.duplicates, "class_aware": settings.class_aware,
     }  # fmt: skip
     table = cases_table(cases)
-    found = {}
-    for name, matches in _matches_of_readers(cases, marks, lesions, settings, {"rule": rule, **options}).items():
-        case_labels(table, matches)  # refuses labels that contradict the lesions
-        found[name] = matches.of_cases(localised_cases(table, matches))
+    named = {"modalities": settings.modalities or None, "readers": settings.readers or None}
+    found = {
+        name: placed_matches(table, matches)
+        for name, matches in match_readers(cases, marks, lesions, rule=rule, **named, **options).items()
+    }
     readers: list[dict[str, Any]] = []
     for (modality, reader), matches in found.items():
         compute = Figures(matches.patient_id, lesion_strata(matches), settings)
@@ -106,11 +93,7 @@ def evaluate_readers(
         "readers": readers,
     }  # fmt: skip
     try:
-        study = mark_study(
-            cases, marks, lesions, rule=rule, confidence=settings.confidence, readers=settings.readers or None,
-            modalities=settings.modalities or None, **options,
-        )  # fmt: skip
-        result["reader_study"] = asdict(study)
+        result["reader_study"] = asdict(study_of_matches(found, confidence=settings.confidence))
     except TableError as error:
         result["reader_study"], result["reader_study_reason"] = None, str(error)
     columns = ("modality", "reader", "figure", "value", "ci_low", "ci_high", "p_value")
