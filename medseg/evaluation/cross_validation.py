@@ -66,26 +66,37 @@ def cross_validated(
         folds = [{name: np.concatenate([np.asarray(fold[name]) for fold in folds]) for name in folds[0]}]
     values, replicates, n_units = [], np.zeros(n_replicates), 0
     for number, fold in enumerate(folds):
-        arrays = {name: np.asarray(array) for name, array in fold.items()}
-        n_cases = len(next(iter(arrays.values())))
-
-        def weighted(weights: np.ndarray, arrays: dict[str, np.ndarray] = arrays) -> np.ndarray:
-            return np.asarray(statistic(**arrays, weights=weights), float)
-
-        resampling = Resampling.of(
-            None if units is None else units[number],
-            n_cases=n_cases,
-            strata=None if strata is None else arrays[strata],
-            n_replicates=n_replicates,
-            seed=seed + number,
-        )
-        n_units += resampling.n_units
-        values.append(float(weighted(np.ones((1, n_cases), np.float32))[0]))
-        replicates += resampling.replicates(weighted) / len(folds)
+        unit = None if units is None else units[number]
+        value, own, n = _fold(statistic, fold, unit, strata, n_replicates, seed + number)
+        values.append(value)
+        replicates += own / len(folds)
+        n_units += n
     low, high = percentile_interval(replicates, confidence)
     defined = int(np.isfinite(replicates).sum())
     method = "percentile, pooled" if pool else "percentile, mean of folds"
     return Interval(float(np.mean(values)), low, high, defined, method, n_units, seed, confidence)
+
+
+def _fold(
+    statistic: Callable[..., np.ndarray],
+    fold: dict[str, Any],
+    unit: Any,
+    strata: str | None,
+    n_replicates: int,
+    seed: int,
+) -> tuple[float, np.ndarray, int]:
+    """The figure of a fold, its replicates, and how many units were drawn."""
+    arrays = {name: np.asarray(array) for name, array in fold.items()}
+    n_cases = len(next(iter(arrays.values())))
+
+    def weighted(weights: np.ndarray) -> np.ndarray:
+        return np.asarray(statistic(**arrays, weights=weights), float)
+
+    resampling = Resampling.of(
+        unit, n_cases=n_cases, strata=None if strata is None else arrays[strata], n_replicates=n_replicates, seed=seed
+    )
+    value = float(weighted(np.ones((1, n_cases), np.float32))[0])
+    return value, resampling.replicates(weighted), resampling.n_units
 
 
 def _check_units(units: Sequence[Any] | None) -> None:

@@ -110,13 +110,11 @@ def mask_figures(
     """
     predicted, expected = checked_pair(prediction, reference)
     spacing = checked_spacing(spacing_mm, predicted.ndim)
-    if not 0 <= tolerance_mm < np.inf:
-        raise TableError(f"the tolerance must be a length of 0 or more, found {tolerance_mm}")
+    _check_tolerance(tolerance_mm)
     n_predicted, n_reference = int(np.count_nonzero(predicted)), int(np.count_nonzero(expected))
     common = int(np.count_nonzero(predicted & expected))
     surface_dice, hd95, assd = _surface_figures(predicted, expected, spacing, tolerance_mm * (1 + SLACK))
     voxel = float(np.prod(spacing))
-    error = n_predicted - n_reference
     return MaskFigures(
         dice=2 * common / (n_predicted + n_reference) if n_predicted or n_reference else 1.0,
         surface_dice=surface_dice,
@@ -124,13 +122,24 @@ def mask_figures(
         assd=assd,
         predicted_volume=n_predicted * voxel,
         reference_volume=n_reference * voxel,
-        volume_error=error * voxel,
-        relative_volume_error=error / n_reference if n_reference else float("nan") if n_predicted else 0.0,
+        volume_error=(n_predicted - n_reference) * voxel,
+        relative_volume_error=_relative_error(n_predicted, n_reference),
         n_predicted=n_predicted,
         n_reference=n_reference,
         tolerance=float(tolerance_mm),
         unit="voxel" if spacing_mm is None else "mm",
     )
+
+
+def _check_tolerance(tolerance_mm: float) -> None:
+    if not 0 <= tolerance_mm < np.inf:
+        raise TableError(f"the tolerance must be a length of 0 or more, found {tolerance_mm}")
+
+
+def _relative_error(n_predicted: int, n_reference: int) -> float:
+    if n_reference:
+        return (n_predicted - n_reference) / n_reference
+    return float("nan") if n_predicted else 0.0
 
 
 def dice_score(prediction: ArrayLike, reference: ArrayLike) -> float:

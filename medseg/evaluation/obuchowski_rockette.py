@@ -75,29 +75,33 @@ def obuchowski_rockette(
     (-0.1, 0.0)
     """
     figures, without, names = checked_figures(values, jackknife, modalities, readers)
-    if (without is None) == (covariance is None):
-        raise TableError("give either the leave-one-out figures or their covariance")
-    if without is not None:
-        matrix, n_units = jackknife_covariance(without), without.shape[2]
-    else:
-        matrix = np.asarray(covariance, dtype=np.float64)
-        if matrix.shape != (*figures.shape, *figures.shape) or not np.isfinite(matrix).all():
-            raise TableError(
-                f"the covariance must be finite numbers of shape {(*figures.shape, *figures.shape)}, "
-                f"found shape {matrix.shape}"
-            )
-        if n_units is None:
-            raise TableError("a covariance needs n_units, the number of cases or patients that it comes from")
+    matrix, n_units = _covariance(without, covariance, n_units, figures.shape)
     error, mean_squares = error_covariance(matrix), figure_mean_squares(figures)
     return study_of(
         "obuchowski_rockette",
         figures,
         names,
-        or_components(error, mean_squares, int(n_units)),
+        or_components(error, mean_squares, n_units),
         mean_squares,
         _error_terms(figures, error, mean_squares),
         confidence,
     )
+
+
+def _covariance(
+    without: np.ndarray | None, covariance: np.ndarray | None, n_units: int | None, shape: tuple[int, ...]
+) -> tuple[np.ndarray, int]:
+    """Covariance of the figures from either source, and the number of units behind it."""
+    if (without is None) == (covariance is None):
+        raise TableError("give either the leave-one-out figures or their covariance")
+    if without is not None:
+        return jackknife_covariance(without), without.shape[2]
+    matrix = np.asarray(covariance, dtype=np.float64)
+    if matrix.shape != (*shape, *shape) or not np.isfinite(matrix).all():
+        raise TableError(f"the covariance must be finite numbers of shape {(*shape, *shape)}, found {matrix.shape}")
+    if n_units is None:
+        raise TableError("a covariance needs n_units, the number of cases or patients that it comes from")
+    return matrix, int(n_units)
 
 
 def or_components(error: ErrorCovariance, mean_squares: MeanSquares, n_units: int) -> VarianceComponents:

@@ -10,14 +10,15 @@ import cc3d
 import numpy as np
 
 from medseg.config.load import evaluation_settings
-from medseg.data.manifest import Case, load_manifest
+from medseg.data.manifest import Case, Manifest, load_manifest
 from medseg.errors import AnnotationError, ManifestError, MedsegError, OutputError, TableError, naming_case
 from medseg.evaluation import LesionwiseF1, MaskFigures, PixelCounts, lesionwise_f1, mask_figures, voxel_figures
 from medseg.evaluation.evidence import Evidence
+from medseg.evaluation.reader_marks import marks_of_readers
 from medseg.evaluation.report import PixelEvidence, evaluate_evidence, evidence_of_tables
 from medseg.evaluation.settings import EvaluationSettings
 from medseg.experiment.evaluation_folder import write_evaluation
-from medseg.experiment.reader_evaluation import evaluate_readers, has_several_readers
+from medseg.experiment.reader_evaluation import evaluate_readers
 from medseg.experiment.reference import Reference, VoxelCases, counted_voxels, read_map, read_reference
 from medseg.files import read_csv, read_json
 from medseg.lesion import Lesion
@@ -75,7 +76,7 @@ def evaluate_table_files(
     settings = settings or EvaluationSettings()
     rule = rule or settings.rule or _default_rule(lesions)
     named = bool(settings.readers or settings.modalities)
-    if marks is not None and lesions is not None and (named or has_several_readers(cases, marks)):
+    if marks is not None and lesions is not None and (named or len(marks_of_readers(marks)) > 1):
         return evaluate_readers(cases, marks, lesions, Path(output), rule=rule, settings=settings)
     evidence = evidence_of_tables(cases, marks, lesions, settings=settings, rule=rule)
     result = evaluate_evidence(evidence, settings=settings)
@@ -129,6 +130,30 @@ def evaluate_predictions(
     about, rows, findings = _read_predictions(folder)
     settings = evaluation_settings(overrides, about["evaluation"])
     manifest = load_manifest(data)
+    tables, failures, unlabelled = _collect(folder, manifest, about, rows, findings, settings)
+    evidence, result = _evaluate(tables, about, settings, rule)
+    result["counts"] |= {"n_unlabelled": unlabelled, "n_unreadable_reference": len(failures)}
+    _say_training(result, rows)
+    notice = manifest.path.parent / "about.json"  # simulated data says here what it is
+    if notice.is_file():
+        result["notice"] = read_json(notice, needs=("notice",))["notice"]
+    used = result.get("lesion_level", {}).get("rule", "").split(",")[0] or None
+    result["settings"] = settings.model_dump(mode="json") | {"rule": used}
+    result["pipeline"], result["operating_point"] = about["pipeline"], about["operating_point"]
+    further = {"marks.csv": (MARK_COLUMNS[:6], tables.marks), "lesions.csv": (LESION_COLUMNS, tables.lesions)}
+    write_evaluation(output, evidence, result, tables=further)
+    return result, failures
+
+
+def _collect(
+    folder: Path,
+    manifest: Manifest,
+    about: dict[str, Any],
+    rows: list[dict[str, str]],
+    findings: dict[str, list[dict[str, str]]],
+    settings: EvaluationSettings,
+) -> tuple[_Tables, dict[str, str], int]:
+    """Tables of all predicted cases, those whose reference cannot be read, and how many are unlabelled."""
     by_name = {case.case_id: case for case in manifest.cases}
     saved = {name: any(folder.glob(f"cases/*/{name}.nii.gz")) for name in ("mask", "probability")}
     tables = _Tables(masks_saved=saved["mask"], probabilities_saved=saved["probability"])
@@ -148,24 +173,18 @@ def evaluate_predictions(
     if not tables.cases:
         reason = next(iter(failures.values()), "every predicted case is unlabelled")
         raise ManifestError(f"{folder}: no case can be evaluated: {reason}")
-    evidence, result = _evaluate(tables, about, settings, rule)
+    return tables, failures, unlabelled
+
+
+def _say_training(result: dict[str, Any], rows: list[dict[str, str]]) -> None:
+    """Say which cases the model was trained on, and of which that is not known."""
     training = sum(row.get("training_case") == "1" for row in rows)
     unknown = sum(row.get("training_case", "") == "" for row in rows)
-    result["counts"]["n_training_unknown"] = unknown
+    result["counts"] |= {"n_training": training, "n_training_unknown": unknown}
     if unknown:
         logger.warning("%d of %d case(s): it is not known whether the model was trained on them", unknown, len(rows))
-    result["counts"] |= {"n_unlabelled": unlabelled, "n_unreadable_reference": len(failures), "n_training": training}
     if training:
         result["warning"] = f"{training} case(s) were in the training part: these figures do not estimate performance"
-    notice = manifest.path.parent / "about.json"  # simulated data says here what it is
-    if notice.is_file():
-        result["notice"] = read_json(notice, needs=("notice",))["notice"]
-    used = result.get("lesion_level", {}).get("rule", "").split(",")[0] or None
-    result["settings"] = settings.model_dump(mode="json") | {"rule": used}
-    result["pipeline"], result["operating_point"] = about["pipeline"], about["operating_point"]
-    further = {"marks.csv": (MARK_COLUMNS[:6], tables.marks), "lesions.csv": (LESION_COLUMNS, tables.lesions)}
-    write_evaluation(output, evidence, result, tables=further)
-    return result, failures
 
 
 def _read_predictions(

@@ -12,21 +12,13 @@ from medseg.evaluation.lesion_level import lesion_statistics
 from medseg.evaluation.reader_marks import match_readers
 from medseg.evaluation.readers import study_of_matches
 from medseg.evaluation.settings import EvaluationSettings
-from medseg.evaluation.tables import cases_table, marks_table
+from medseg.evaluation.tables import cases_table
 from medseg.experiment.evaluation_folder import start_folder, table_title
 from medseg.experiment.summary import DESIGNS, READER_FIGURES
 from medseg.experiment.table_files import write_table
 from medseg.files import safe_name, write_json
 
-__all__ = ["evaluate_readers", "has_several_readers"]
-
-
-def has_several_readers(cases: Path, marks: Path | None) -> bool:
-    """Whether the marks are of more than one reader or modality."""
-    if marks is None:
-        return False
-    table = marks_table(marks, cases_table(cases)["case_id"])
-    return len(set(zip(table["reader"].tolist(), table["modality"].tolist()))) > 1
+__all__ = ["evaluate_readers"]
 
 
 def _study_rows(study: dict[str, Any] | None) -> list[dict[str, Any]]:
