@@ -7,7 +7,7 @@ import numpy as np
 
 from medseg.errors import GeometryError
 
-__all__ = ["Grid", "Unit", "Volume"]
+__all__ = ["Grid", "Note", "Unit", "Volume"]
 
 Unit = Literal["mm", "px"]
 
@@ -80,6 +80,25 @@ class Grid:
         return bool(np.abs(other.to_index(self.to_world(corners)) - corners).max() < tolerance)
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a reader did or noticed.
+
+    Parameters
+    ----------
+    code : str
+        Stable name of the kind of note, such as ``monochrome1`` or ``tilt_resampled``.
+    message : str
+        One sentence for people, without patient names or IDs.
+    warning : bool
+        Whether the user should look at it; otherwise it is only recorded.
+    """
+
+    code: str
+    message: str
+    warning: bool = False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Volume:
     """An image and its geometry.
@@ -96,8 +115,8 @@ class Volume:
         What `pixel_spacing_mm` refers to: the detector plane, or corrected for magnification.
     modality, body_part, view : str
         As the file says, empty where it does not.
-    notes : tuple of str
-        What the reader did or noticed ("MONOCHROME1 inverted").
+    notes : tuple of Note
+        What the reader did or noticed.
     """
 
     array: np.ndarray
@@ -107,7 +126,7 @@ class Volume:
     modality: str = ""
     body_part: str = ""
     view: str = ""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[Note, ...] = field(default=())
 
     def __post_init__(self) -> None:
         if self.array.ndim != 4:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from medseg.errors import ImageError
-from medseg.volume import Grid, Volume
+from medseg.volume import Grid, Note, Volume
 
 __all__ = ["read_picture"]
 
@@ -33,10 +33,10 @@ def read_picture(path: Path) -> Volume:
     return Volume(values[None, None], Grid.projection(values.shape), notes=note)  # type: ignore[arg-type]
 
 
-def _grey(picture: Image.Image, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+def _grey(picture: Image.Image, path: Path) -> tuple[np.ndarray, tuple[Note, ...]]:
     if picture.mode in ("L", "I", "F", "1") or picture.mode.startswith("I;16"):
         return np.asarray(picture), ()
     colours = np.asarray(picture.convert("RGB")).astype(np.int16)
     if (colours.max(axis=2) - colours.min(axis=2)).max() > COLOUR_TOLERANCE:
         raise ImageError(f"{path}: a colour picture (mode {picture.mode}); convert it to grey knowingly first")
-    return colours.mean(axis=2), ("colour picture of equal channels read as grey",)
+    return colours.mean(axis=2), (Note("grey_from_colour", "colour picture of equal channels read as grey"),)

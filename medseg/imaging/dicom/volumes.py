@@ -9,9 +9,9 @@ import numpy as np
 
 from medseg.errors import GeometryError, ImageError
 from medseg.files import files_below
-from medseg.imaging.dicom_pixels import pixels
+from medseg.imaging.dicom.pixels import pixels
 from medseg.imaging.read import format_of
-from medseg.volume import Grid, Volume
+from medseg.volume import Grid, Note, Volume
 
 __all__ = ["group_series", "read_dicom", "read_headers", "refuse_damaged"]
 
@@ -190,10 +190,10 @@ def _step(positions: np.ndarray, along: np.ndarray, normal: np.ndarray, headers:
 
 def _projection(file: Path, header: Any) -> Volume:
     image = pixels(file)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     if str(header.get("PhotometricInterpretation", "")) == "MONOCHROME1":
         image = image.max() + image.min() - image
-        notes = ("MONOCHROME1 inverted",)
+        notes = (Note("monochrome1", "MONOCHROME1 inverted"),)
     spacing, spacing_at = _projection_spacing(header)
     return Volume(
         image[None, None], Grid.projection(image.shape), spacing, spacing_at,  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""DICOM objects beside images: segmentations, reports, maps, captures, presentation states, structure sets."""
