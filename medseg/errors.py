@@ -31,11 +31,24 @@ class ConfigError(MedsegError):
 
 
 class ImageError(MedsegError):
-    """An image cannot be read, or its content cannot be used."""
+    """An image cannot be read, or its content cannot be used.
+
+    Parameters
+    ----------
+    code : str
+        Stable name of the reason, such as ``missing_slices``.
+    """
+
+    def __init__(self, message: str, *, code: str = "image") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class GeometryError(ImageError):
     """The position of an image in space is missing, contradictory or does not match."""
+
+    def __init__(self, message: str, *, code: str = "geometry") -> None:
+        super().__init__(message, code=code)
 
 
 class ManifestError(MedsegError):

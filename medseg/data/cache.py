@@ -24,7 +24,7 @@ from medseg.data.settings import InputSettings
 from medseg.errors import AnnotationError, MedsegError, OutputError, naming_case
 from medseg.files import content_hash, output_errors, read_json, write_json
 from medseg.imaging import read
-from medseg.imaging.read import split_member
+from medseg.imaging.formats import split_member
 from medseg.processes import worker_pool
 from medseg.progress import Progress
 from medseg.volume import Grid

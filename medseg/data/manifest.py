@@ -9,7 +9,7 @@ from pathlib import Path
 
 from medseg.errors import ManifestError, TableError
 from medseg.files import is_safe_name, read_csv, write_csv
-from medseg.imaging.read import split_member
+from medseg.imaging.formats import split_member
 
 __all__ = ["COLUMNS", "Case", "Manifest", "load_manifest", "write_manifest"]
 

@@ -11,7 +11,7 @@ from medseg.drawing.settings import DrawingSettings
 from medseg.lesion import Finding, Lesion
 from medseg.volume import Grid, Volume
 
-__all__ = ["draw_overlay", "grey_levels"]
+__all__ = ["draw_overlay", "grey_levels", "seen_upright"]
 
 NOTICE = "Research use only, not a medical device"
 MARGIN = 1.25  # radius of a circle over that of the lesion, so that the lesion stays visible
@@ -56,7 +56,7 @@ def draw_overlay(
     """
     rows = []
     flips = _upside(volume.grid)
-    volume = replace(volume, array=np.flip(volume.array, flips), grid=_flipped(volume.grid, flips))
+    volume = seen_upright(volume)
     mask, reference_mask = (None if m is None else np.flip(m, flips) for m in (mask, reference_mask))
     levels = grey_levels(volume.array[0], settings.window)
     for z in _slices(volume.grid, findings, lesions or (), settings.max_slices):
@@ -69,6 +69,12 @@ def draw_overlay(
         top += row.height
     ImageDraw.Draw(canvas).text((4, top + 2), NOTICE, fill="#9e9e9e", font=ImageFont.load_default(11))
     return canvas
+
+
+def seen_upright(volume: Volume) -> Volume:
+    """Mirror a volume in its plane so that the patient's right is at the left of a picture, front and head up."""
+    flips = _upside(volume.grid)
+    return replace(volume, array=np.flip(volume.array, flips), grid=_flipped(volume.grid, flips))
 
 
 def _upside(grid: Grid) -> tuple[int, ...]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from medseg.errors import ImageError
 from medseg.files import files_below, safe_name
-from medseg.imaging.dicom import group_series, read_headers
-from medseg.imaging.read import format_of
+from medseg.imaging.dicom import Series, scan, series_of
+from medseg.imaging.formats import format_of
 
 __all__ = ["ImageSource", "find_inputs", "stem_of"]
 
@@ -22,18 +22,27 @@ class ImageSource:
     case_id : str
         Stem of the file, or the pseudonym of the series UID of bare DICOM.
     path : Path
-        File or folder for `medseg.imaging.read`.
-    series_uid : str or None
-        The series, where the folder may hold several.
+        File or folder.
+    series : str
+        Which volume of a folder: its Series Instance UID, with ``/part`` where the series holds several. Empty for
+        other formats.
     patient_id, modality : str
         From the DICOM header, empty for other formats. The former must leave the program as a pseudonym only.
+    description : Series
+        The series itself, None for other formats.
     """
 
     case_id: str
     path: Path
-    series_uid: str | None = None
+    series: str = ""
     patient_id: str = ""
     modality: str = ""
+    description: Series | None = None
+
+    @property
+    def name(self) -> str:
+        """What `medseg.imaging.read` takes for this image: the path, with the series where there is one."""
+        return f"{self.path}#{self.series}" if self.series else str(self.path)
 
 
 def find_inputs(
@@ -64,15 +73,8 @@ def find_inputs(
     files = files_below(path, exclude=exclude)
     plain = [file for file in files if format_of(file) in ("nifti", "itk", "picture")]
     sources = [ImageSource(safe_name(stem_of(file)), file) for file in plain]
-    dicom = {file for file in files if format_of(file) == "dicom"}
-    if dicom:
-        headers, unreadable = read_headers(path, exclude=exclude)
-        sources += [ImageSource(name_series(str(file)), file) for file, _ in unreadable if file in dicom]
-        for uid, members in group_series(headers).items():
-            file, header = members[0]
-            where = file if len(members) == 1 else Path(os.path.commonpath([member.parent for member, _ in members]))
-            patient, modality = str(header.get("PatientID", "")).strip(), str(header.get("Modality", ""))
-            sources.append(ImageSource(name_series(uid), where, uid, patient, modality))
+    if len(plain) < len(files):
+        sources += _dicom_sources(path, name_series, exclude)
     seen: dict[str, Path] = {}
     for source in sources:
         if source.case_id in seen:
@@ -80,6 +82,22 @@ def find_inputs(
                 f"{source.path} and {seen[source.case_id]} would both be case {source.case_id}; rename one"
             )
         seen[source.case_id] = source.path
+    return sources
+
+
+def _dicom_sources(path: Path, name_series: Callable[[str], str], exclude: Path | None) -> list[ImageSource]:
+    """One case a volume or projection; localizers and captures are no cases. A damaged file is a case that fails."""
+    found = scan(path, exclude=exclude)
+    sources = [ImageSource(name_series(str(item.path)), item.path) for item in found.unreadable if item.is_dicom]
+    for series in series_of(found.images):
+        if series.kind not in ("volume", "projection"):
+            continue
+        files = dict.fromkeys(frame.path for frame in series.frames)
+        where = Path(os.path.commonpath([file.parent for file in files])) if len(files) > 1 else next(iter(files))
+        first = series.first
+        sources.append(
+            ImageSource(name_series(series.name), where, series.name, first.patient_id, first.modality, series)
+        )
     return sources
 
 

@@ -18,7 +18,7 @@ from medseg.drawing import draw_overlay
 from medseg.errors import ConfigError, ImageError, ManifestError, MedsegError, OutputError
 from medseg.files import atomic_path, exclusive, files_below
 from medseg.imaging import find_inputs, read, write_map, write_mask
-from medseg.imaging.read import split_member
+from medseg.imaging.formats import split_member
 from medseg.inference.model import Model, Prediction
 from medseg.inference.prediction_folder import CaseRecord, PredictionFolder
 from medseg.progress import Progress
@@ -44,7 +44,7 @@ class _Input:
     case_id: str
     patient_id: str
     images: tuple[str, ...]
-    series_uid: str | None
+    from_dicom: bool
     case: Case | None
 
 
@@ -100,7 +100,7 @@ def predict_batch(
     }
     with exclusive(output):
         folder = PredictionFolder(Path(output), about, resume=resume)
-        named = {item.case_id: item.images[0] for item in inputs if item.series_uid is not None}
+        named = {item.case_id: item.images[0] for item in inputs if item.from_dicom}
         if named:  # before the first case: a run that is killed must go on under the same names
             pseudonyms.save(named)
         return _predict_all(model, inputs, folder, save, resume=resume, show_reference=show_reference)
@@ -144,7 +144,7 @@ def _inputs(model: Model, source: Path, subset: str, pseudonyms: Pseudonyms, *, 
         cases = [case for case in manifest.cases if subset == "all" or model.splits.get(case.case_id) == subset]
         if not cases:
             raise ManifestError(f"{manifest_path}: no case of it is in the model's {subset} part")
-        return [_Input(c.case_id, c.patient_id, tuple(map(str, c.images)), None, c) for c in cases]
+        return [_Input(c.case_id, c.patient_id, tuple(map(str, c.images)), False, c) for c in cases]
     if subset != "all":
         raise ConfigError(f"--subset {subset} needs a manifest as input, found {source}")
     found = find_inputs(source.resolve(), name_series=pseudonyms.of_series, exclude=exclude)
@@ -152,8 +152,8 @@ def _inputs(model: Model, source: Path, subset: str, pseudonyms: Pseudonyms, *, 
         raise ImageError(f"{source}: no image found; expected PNG, JPEG, NIfTI, NRRD, MHA or DICOM files")
     return [
         _Input(
-            item.case_id, pseudonyms.of(item.patient_id) if item.patient_id else "", (str(item.path),),
-            item.series_uid, None,
+            item.case_id, pseudonyms.of(item.patient_id) if item.patient_id else "", (item.name,),
+            bool(item.series), None,
         )
         for item in found
     ]  # fmt: skip
@@ -176,7 +176,7 @@ def _read_ahead(model: Model, items: list[_Input]) -> Iterator[tuple[_Input, Vol
 
     def load(item: _Input) -> tuple[Volume | None, Prepared | None, str]:
         try:
-            volumes = [read(image, series_uid=item.series_uid) for image in item.images]
+            volumes = [read(image) for image in item.images]
             volume = stack_channels(volumes, item.case_id)
             return volume, prepare_image(volume, model.pipeline.input, spacing=model.plan.spacing_mm), ""
         except MedsegError as error:

@@ -1,7 +1,5 @@
 """One self-contained HTML page from run, prediction and evaluation folders."""
 
-import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +7,6 @@ from typing import Any
 import jinja2
 from PIL import Image
 
-import medseg
 from medseg.drawing.evaluation_plots import evaluation_plots
 from medseg.drawing.filters import FIRST_LAYER
 from medseg.drawing.look import svg_text
@@ -18,6 +15,7 @@ from medseg.errors import OutputError
 from medseg.experiment.comparison import p_text
 from medseg.experiment.summary import READER_FIGURES, figure_text, parts_of, study_lines, summary_rows
 from medseg.files import read_csv, read_json, write_text
+from medseg.reporting.page import picture_source, rendered
 
 __all__ = ["write_report"]
 
@@ -63,13 +61,8 @@ def write_report(sources: Sequence[str | Path], output: str | Path, *, title: st
         for kind in ("evaluations", "studies", "comparisons", "runs", "predictions")
         for part in content[kind]
     ]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("medseg.reporting", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     try:
-        page = environment.get_template("report.html").render(
-            title=title or f"Report: {names[0] if names else 'sample data'}", version=medseg.__version__, **content
-        )
+        page = rendered("report.html", title=title or f"Report: {names[0] if names else 'sample data'}", **content)
     except (jinja2.UndefinedError, TypeError) as error:
         raise OutputError(f"{', '.join(map(str, sources))}: a file in it is damaged ({error})") from error
     write_text(output, page)
@@ -199,9 +192,4 @@ def _spread(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 def _inline(path: Path) -> str:
     with Image.open(path) as picture:
-        small = picture.convert("RGB")
-    if small.width > WIDTH:
-        small = small.resize((WIDTH, round(small.height * WIDTH / small.width)), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    small.save(stream, format="JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+        return picture_source(picture, width=WIDTH)

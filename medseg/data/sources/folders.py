@@ -45,7 +45,7 @@ def from_image_folder(source: Path, output: Path, pseudonyms: Pseudonyms) -> lis
 
     Its points are written, in our columns, to ``points.csv`` in `output`; the source is left as it is.
     """
-    found = find_inputs(source, name_series=pseudonyms.of_series, exclude=output)
+    found = find_inputs(source.resolve(), name_series=pseudonyms.of_series, exclude=output)
     if not found:
         raise ManifestError(f"{source}: no image found; expected PNG, JPEG, NIfTI, NRRD, MHA or DICOM files")
     table = source / "annotations.csv"
@@ -53,22 +53,16 @@ def from_image_folder(source: Path, output: Path, pseudonyms: Pseudonyms) -> lis
     return [
         Case(
             case_id=item.case_id, patient_id=item.patient_id or item.case_id,
-            images=(_name(item),), points=points, modality=item.modality,
+            images=(item.name,), points=points, modality=item.modality,
         )
         for item in found
     ]  # fmt: skip
 
 
-def _name(item: ImageSource) -> str:
-    """Path of an image; a series in a folder that may hold others is named by its UID."""
-    path = item.path.resolve()
-    return f"{path}#{item.series_uid}" if path.is_dir() else str(path)
-
-
 def _luna_points(table: Path, target: Path, found: list[ImageSource]) -> Path:
     """Check an ``annotations.csv`` (seriesuid, coordX, coordY, coordZ, diameter_mm) and put it into our columns."""
     _, rows = read_csv(table, needs=("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"))
-    names = {item.series_uid: item.case_id for item in found if item.series_uid}
+    names = {item.series.partition("/")[0]: item.case_id for item in found if item.series}
     renamed = (
         {
             "case_id": names.get(r["seriesuid"], r["seriesuid"]),

@@ -1,5 +1,7 @@
 """DICOM images: headers, series, geometry, pixels."""
 
-from medseg.imaging.dicom.volumes import assemble, group_series, read_dicom, read_headers, refuse_damaged
+from medseg.imaging.dicom.headers import Scan, scan
+from medseg.imaging.dicom.series import Series, series_of
+from medseg.imaging.dicom.volumes import read_dicom
 
-__all__ = ["assemble", "group_series", "read_dicom", "read_headers", "refuse_damaged"]
+__all__ = ["Scan", "Series", "read_dicom", "scan", "series_of"]

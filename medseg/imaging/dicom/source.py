@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pydicom
 
-from medseg.errors import ImageError
-from medseg.imaging.dicom.volumes import group_series, read_headers
+from medseg.imaging.dicom.geometry import Placement
+from medseg.imaging.dicom.headers import scan
+from medseg.imaging.dicom.volumes import choose_series
 
 __all__ = ["SourceSeries", "read_source"]
 
@@ -25,34 +26,25 @@ class SourceSeries:
     datasets: tuple[pydicom.Dataset, ...]
 
 
-def read_source(path: str | Path, *, series_uid: str | None = None) -> SourceSeries:
+def read_source(path: str | Path, *, series: str | None = None) -> SourceSeries:
     """Read the headers of a series.
 
     Parameters
     ----------
     path : str or Path
         A DICOM file or a folder.
-    series_uid : str, optional
-        The series, where the folder holds several.
+    series : str, optional
+        Series Instance UID, followed by ``/part`` where the series holds several volumes.
 
     Raises
     ------
     ImageError
-        When there is no such series, or several and no `series_uid`.
+        When there is no such series, or several and no `series`.
     """
-    import numpy as np
-
-    groups = group_series(read_headers(Path(path))[0])
-    if series_uid is None and len(groups) == 1:
-        series_uid = next(iter(groups))
-    if series_uid is None or series_uid not in groups:
-        raise ImageError(f"{path}: holds {len(groups)} series; name the one that is meant by its UID")
-    headers = [header for _, header in groups[series_uid]]
-
-    def place(header: pydicom.Dataset) -> float:
-        if "ImagePositionPatient" not in header or "ImageOrientationPatient" not in header:
-            return 0.0
-        axes = np.array(header.ImageOrientationPatient, dtype=float)
-        return float(np.cross(axes[:3], axes[3:]) @ np.array(header.ImagePositionPatient, dtype=float))
-
-    return SourceSeries(tuple(sorted(headers, key=place)))
+    path = Path(path)
+    chosen = choose_series(path, scan(path), series)
+    frames = list(chosen.frames)
+    if isinstance(chosen.placement, Placement):
+        frames = [frames[index] for index in chosen.placement.order]
+    files = dict.fromkeys(frame.path for frame in frames)
+    return SourceSeries(tuple(pydicom.dcmread(file, stop_before_pixels=True, force=True) for file in files))
