@@ -59,7 +59,7 @@ def check_volumes(folder: Path, entries: list[dict], truth: Truth) -> None:
     assert sorted(found) == [volume.number for volume in truth.volumes], truth.case.name
     for entry in entries:
         codes = [problem["code"] for problem in entry["problems"]]
-        assert entry["status"] in ("warning",) if truth.codes else ("ok", "warning"), (truth.case.name, entry)
+        assert entry["status"] in (("warning",) if truth.codes else ("ok", "warning")), (truth.case.name, entry)
         assert set(truth.codes) <= set(codes), (truth.case.name, entry)
 
 

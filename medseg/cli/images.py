@@ -7,6 +7,8 @@ import typer
 
 __all__ = ["COMMANDS"]
 
+SHOWN = 4  # folders named on the terminal; the JSON names all
+
 
 def inspect(
     paths: Annotated[list[Path], typer.Argument(help="files and folders")],
@@ -31,11 +33,7 @@ def inspect(
             print(f"         {problem['message']}")
     for item in listing["objects"]:
         print(f"object   {item['kind']}: {item['path']}")
-    for item in listing["copies"]:
-        print(f"copy     {item['path']} of {item['copy_of']}")
-    for folders in listing["patients_in_several_folders"]:
-        print(f"note     one patient in {len(folders)} folders: {', '.join(folders)}")
-    _show_unreadable(listing["unreadable"])
+    _show_rest(listing)
     if not listing["series"]:
         print("no image found")
     if json is not None:
@@ -61,10 +59,16 @@ def _line(entry: dict[str, Any]) -> str:
     return " ".join([*parts, _name(entry)])
 
 
-def _show_unreadable(files: list[dict[str, str]]) -> None:
-    """Damaged files one by one; files that are no images are counted."""
+def _show_rest(listing: dict[str, Any]) -> None:
+    """Damaged files one by one; copies, and files that are no images, are counted."""
     from medseg.imaging.dicom.headers import NOT_DICOM
 
+    copies, files = listing["copies"], listing["unreadable"]
+    if copies:
+        first = copies[0]
+        print(f"copies   {len(copies)} file(s) of images that are here already: {first['path']} of {first['copy_of']} ...")
+    for folders in listing["patients_in_several_folders"]:
+        print(f"note     one patient in {len(folders)} folders: {', '.join(folders[:SHOWN])}")
     others = [file for file in files if file["reason"] == NOT_DICOM]
     for file in files:
         if file["reason"] != NOT_DICOM:

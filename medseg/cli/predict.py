@@ -15,7 +15,13 @@ def predict(
     input: Annotated[Path, typer.Option("-i", "--input", help="image, folder, DICOM tree or manifest")],
     output: Annotated[Path, typer.Option("-o", "--output", help="prediction folder")],
     subset: Annotated[str, typer.Option(help="part of the manifest: train, val, test or all")] = "all",
-    save: Annotated[str, typer.Option(help="comma-separated: mask, probability, overlay")] = "mask,overlay",
+    save: Annotated[
+        str | None,
+        typer.Option(
+            help="comma-separated: mask, probability, overlay (NIfTI, PNG); for DICOM input also seg, sr, pm, sc, pr: "
+            "segmentation, structured report, parametric map, secondary capture, presentation state"
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="go on with a folder that was begun")] = False,
     threshold: Annotated[
         float | None,
@@ -29,7 +35,7 @@ def predict(
     from medseg.inference.model import load_model
 
     loaded = load_model(model, device=device, operating_point=threshold)
-    kinds = [kind.strip() for kind in save.split(",") if kind.strip()]
+    kinds = None if save is None else [kind.strip() for kind in save.split(",") if kind.strip()]
     result = predict_batch(
         loaded, input, output, subset=subset, save=kinds, resume=resume, show_reference=show_reference
     )

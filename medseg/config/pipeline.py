@@ -8,6 +8,7 @@ from medseg.data.split_settings import SplitSettings
 from medseg.detectors.settings import ClassificationSettings, DetectorSettings, SegmentationSettings
 from medseg.drawing.settings import DrawingSettings
 from medseg.evaluation.settings import EvaluationSettings
+from medseg.imaging.objects.settings import ResultSettings
 from medseg.inference.settings import InferenceSettings
 from medseg.networks.settings import DenseNetSettings, NetworkSettings, SmallCnnSettings, UNetSettings
 from medseg.training.settings import TrainingSettings
@@ -36,6 +37,7 @@ class Pipeline(Settings):
     inference: InferenceSettings = Field(default_factory=InferenceSettings, description="prediction")
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings, description="figures of merit")
     drawing: DrawingSettings = Field(default_factory=DrawingSettings, description="overlays")
+    results: ResultSettings = Field(default_factory=ResultSettings, description="coded terms of DICOM results")
 
     @model_validator(mode="after")
     def _fits(self) -> "Pipeline":

@@ -18,12 +18,12 @@ import numpy as np
 from medseg.data.annotations import BOX_COLUMNS, POINT_COLUMNS, annotation_rows, read_lesions, read_mask
 from medseg.data.instances import draw_lesions, mask_instances
 from medseg.data.manifest import Case
-from medseg.data.preprocess import Prepared, prepare_image, stack_channels
+from medseg.data.preprocess import Prepared, prepare_image
+from medseg.data.stacking import read_channels
 from medseg.data.pseudonyms import without_paths
 from medseg.data.settings import InputSettings
 from medseg.errors import AnnotationError, MedsegError, OutputError, naming_case
 from medseg.files import content_hash, output_errors, read_json, write_json
-from medseg.imaging import read
 from medseg.imaging.formats import split_member
 from medseg.processes import worker_pool
 from medseg.progress import Progress
@@ -84,7 +84,7 @@ class CachedCase:
 
 def read_case_image(case: Case, options: CacheOptions) -> Prepared:
     """Read and prepare the image of one case."""
-    volume = stack_channels([read(image) for image in case.images], case.case_id)
+    volume = read_channels(case.images, case.case_id, options.input)
     return prepare_image(volume, options.input, spacing=options.spacing)
 
 
@@ -100,7 +100,7 @@ def load_case(case: Case, options: CacheOptions) -> CachedCase:
         prepared = read_case_image(case, options)
         instances, class_of = _instances(case, prepared, options)
     except MedsegError as error:
-        raise type(error)(naming_case(without_paths(str(error), case.images), case.case_id)) from error
+        raise type(error)(naming_case(without_paths(str(error), case.files), case.case_id)) from error
     label = -1 if case.label is None else case.label
     return CachedCase(case.case_id, prepared.image, instances, class_of, label, prepared.grid, prepared.source)
 
@@ -135,7 +135,7 @@ def cache_key(case: Case, options: CacheOptions) -> str:
             "input": options.input.model_dump(mode="json"),
             "spacing": options.spacing,
             "classes": options.classes,
-            "case": [case.case_id, case.label, case.name, [split_member(image)[1] for image in case.images]],
+            "case": [case.case_id, case.label, case.name, ["" if image is None else split_member(image)[1] for image in case.images]],
             "rows": _rows(case),
         },
         sort_keys=True,

@@ -34,7 +34,7 @@ def examine(case: Case) -> CaseFacts:
     MedsegError
         When the image or the annotation cannot be used.
     """
-    volume = read(case.images[0])
+    volume = read(case.files[0])
     array = volume.array
     if not np.isfinite(array).all():
         from medseg.errors import ImageError
@@ -45,7 +45,7 @@ def examine(case: Case) -> CaseFacts:
 
         found = "all zero" if not array.any() else "constant"
         raise ImageError(f"case {case.case_id}: the image is {found}: there is nothing to see in it")
-    for image in case.images[1:]:
+    for image in case.files[1:]:
         read(image)
     mask = read_mask(case, volume.grid)
     lesions = (

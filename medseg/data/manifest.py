@@ -26,8 +26,9 @@ class Case:
 
     Parameters
     ----------
-    images : tuple of str
-        Absolute paths of the channels; a member of a NumPy stack ends in ``#number``.
+    images : tuple of str or None
+        Absolute paths of the channels, the first never None; None where a further cell is empty: the channel is
+        missing. A member of a NumPy stack ends in ``#number``, a series of a folder in ``#SERIES_UID``.
     mask, boxes, points : Path or None
         Annotation files, None where the cell is empty: the case is unlabelled in this way.
     label : int or None
@@ -38,7 +39,7 @@ class Case:
 
     case_id: str
     patient_id: str
-    images: tuple[str, ...]
+    images: tuple[str | None, ...]
     mask: Path | None = None
     boxes: Path | None = None
     points: Path | None = None
@@ -52,6 +53,11 @@ class Case:
     age: str = ""
     sex: str = ""
     ignore: bool = False
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The images that are there: `images` without missing channels."""
+        return tuple(image for image in self.images if image is not None)
 
     @property
     def annotation(self) -> str:
@@ -128,7 +134,15 @@ def _check_columns(file: Path, columns: list[str]) -> list[str]:
     for needed in ("case_id", "patient_id", "image"):
         if needed not in columns:
             raise ManifestError(f"{file}: the column {needed} is missing")
-    return sorted(channels, key=lambda name: int(name.partition("_")[2] or 1))
+    channels.sort(key=_channel_number)
+    for number, channel in enumerate(channels, start=1):
+        if _channel_number(channel) != number:
+            raise ManifestError(f"{file}: has the column {channel} but no image_{number}; number the channels from 2 on")
+    return channels
+
+
+def _channel_number(column: str) -> int:
+    return int(column.partition("_")[2] or 1)
 
 
 def _case(where: str, row: dict[str, str], channels: list[str], root: Path) -> Case:
@@ -146,7 +160,7 @@ def _case(where: str, row: dict[str, str], channels: list[str], root: Path) -> C
     return Case(
         case_id=case_id,
         patient_id=patient_id,
-        images=tuple(str(_resolve(root, row[channel])) for channel in channels if row[channel]),
+        images=tuple(str(_resolve(root, row[channel])) if row[channel] else None for channel in channels),
         label=_label(where, case_id, row.get("label", "")),
         name=row.get("class", ""),
         split=split,
@@ -219,7 +233,7 @@ def _row(case: Case, channels: list[str], root: str) -> dict[str, object]:
     row["class"] = case.name
     row["ignore"] = "1" if case.ignore else ""
     for column, image in zip(["image", *channels], case.images):
-        row[column] = os.path.relpath(image, root)
+        row[column] = "" if image is None else os.path.relpath(image, root)
     for kind in ("mask", "boxes", "points"):
         target = getattr(case, kind)
         row[kind] = "" if target is None else os.path.relpath(target, root)

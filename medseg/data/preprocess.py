@@ -3,7 +3,7 @@
 Training and prediction call the same function, so that they cannot differ.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from medseg.data.settings import InputSettings, IntensitySettings
 from medseg.errors import GeometryError, ImageError
 from medseg.volume import Grid, Volume
 
-__all__ = ["Prepared", "normalise", "prepare_image", "stack_channels", "working_grid"]
+__all__ = ["Prepared", "normalise", "prepare_image", "working_grid"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,38 +35,6 @@ class Prepared:
     grid: Grid
     source: Grid
     pixel_spacing_mm: tuple[float, float] | None = None
-
-
-def stack_channels(volumes: list[Volume], case_id: str) -> Volume:
-    """Stack the images of one case as channels on the grid of the first.
-
-    Raises
-    ------
-    GeometryError
-        When a volume is mixed with a projection, or projections differ in size.
-    """
-    first = volumes[0]
-    arrays = [first.array]
-    for number, volume in enumerate(volumes[1:], start=2):
-        if volume.is_projection != first.is_projection or (
-            first.is_projection and volume.grid.shape != first.grid.shape
-        ):
-            raise GeometryError(
-                f"case {case_id}: image_{number} {volume.grid.shape} ({volume.grid.unit}) does not lie on image "
-                f"{first.grid.shape} ({first.grid.unit}); projections of one case must agree in size"
-            )
-        if not first.is_projection:
-            _check_overlap(first.grid, volume.grid, case_id, number)
-        arrays.append(np.stack([resample(channel, volume.grid, first.grid) for channel in volume.array]))
-    return replace(first, array=np.concatenate(arrays))
-
-
-def _check_overlap(first: Grid, other: Grid, case_id: str, number: int) -> None:
-    """The centre of the first image must lie inside the other one."""
-    centre = first.to_world((np.array([first.shape[::-1]]) - 1) / 2)
-    index = other.to_index(centre)[0]
-    if (index < -0.5).any() or (index > np.array(other.shape[::-1]) - 0.5).any():
-        raise GeometryError(f"case {case_id}: image_{number} does not cover the centre of the first image")
 
 
 def working_grid(source: Grid, settings: InputSettings, spacing: tuple[float, float, float] | None) -> Grid:
@@ -93,10 +61,18 @@ def prepare_image(volume: Volume, settings: InputSettings, *, spacing: tuple[flo
     image = np.stack([resample(channel, volume.grid, grid, outside=None) for channel in volume.array])
     if settings.crop == "above_zero":
         image, grid = _crop(image, grid)
-    image = np.stack([normalise(channel, settings.intensity) for channel in image])
+    image = np.stack([
+        channel if _stands_for_missing(number, channel, settings) else normalise(channel, settings.intensity)
+        for number, channel in enumerate(image)
+    ])  # fmt: skip
     if settings.mirrored_channel:
         image = np.concatenate([image, image[..., ::-1]])
     return Prepared(np.ascontiguousarray(image, dtype=np.float32), grid, volume.grid, volume.pixel_spacing_mm)
+
+
+def _stands_for_missing(number: int, channel: np.ndarray, settings: InputSettings) -> bool:
+    """Whether these are the zeros that stand for a missing channel: `stack_channels` refuses images that are zero."""
+    return bool(settings.series) and settings.series[number].fallback is not None and not channel.any()
 
 
 def _crop(image: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:

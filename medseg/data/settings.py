@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from medseg.config_base import Settings
+from medseg.data.channel_settings import ChannelRule, Registration, check_rules
 
 __all__ = ["AugmentationSettings", "InputSettings", "IntensitySettings", "SamplingSettings"]
 
@@ -44,6 +45,14 @@ class InputSettings(Settings):
 
     dimensions: Literal[2, 3] = Field(2, description="2: single images or each slice of a volume; 3: volumes")
     channels: int = Field(1, ge=1, description="images of one case that are stacked (image, image_2, ...)")
+    series: tuple[ChannelRule, ...] = Field(
+        (), description="which series of a DICOM study is which channel, one rule a channel; empty: one series a case"
+    )
+    registration: Registration = Field(
+        "none",
+        description="rigid: move each further channel onto the first (volumes only); none: trust the positions "
+        "that the files state",
+    )
     modality: tuple[str, ...] = Field((), description="modalities the model is for; empty: not stated")
     size: int | None = Field(
         None, ge=16, description="2D: length in pixels that the longer side is resized to; null: as it is"
@@ -67,6 +76,13 @@ class InputSettings(Settings):
         if value is not None and min(value) <= 0:
             raise ValueError("a spacing must be above 0 mm")
         return value
+
+    @model_validator(mode="after")
+    def _channels_fit(self) -> "InputSettings":
+        check_rules(self.series, self.channels)
+        if self.registration != "none" and self.channels == 1:
+            raise ValueError(f"registration {self.registration} needs further channels, found one channel")
+        return self
 
     @property
     def network_channels(self) -> int:

@@ -55,7 +55,7 @@ def read_reference(case: Case, *, failed: bool) -> Reference:
         When the reference cannot be read.
     """
     try:
-        volume = read(case.images[0])
+        volume = read(case.files[0])
     except ImageError:
         if not failed:
             raise

@@ -12,22 +12,24 @@ from typing import Any
 
 from medseg.data.annotations import read_lesions, read_mask
 from medseg.data.manifest import Case, load_manifest
-from medseg.data.preprocess import Prepared, prepare_image, stack_channels
+from medseg.data.channel_settings import ChannelRule
+from medseg.data.channels import choose_channels
+from medseg.data.preprocess import Prepared, prepare_image
 from medseg.data.pseudonyms import Pseudonyms, without_paths
-from medseg.drawing import draw_overlay
+from medseg.data.stacking import read_channels
 from medseg.errors import ConfigError, ImageError, ManifestError, MedsegError, OutputError
-from medseg.files import atomic_path, exclusive, files_below
-from medseg.imaging import find_inputs, read, write_map, write_mask
+from medseg.files import exclusive, files_below
+from medseg.imaging import ImageSource, find_inputs
 from medseg.imaging.formats import split_member
-from medseg.inference.model import Model, Prediction
+from medseg.inference.model import Model
 from medseg.inference.prediction_folder import CaseRecord, PredictionFolder
+from medseg.inference.results import Reference, check_save, default_save, save_results
 from medseg.progress import Progress
-from medseg.volume import Volume
+from medseg.volume import Note, Volume
 
-__all__ = ["SAVEABLE", "PredictResult", "predict_batch"]
+__all__ = ["PredictResult", "predict_batch"]
 
 logger = logging.getLogger(__name__)
-SAVEABLE = ("mask", "probability", "overlay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,15 @@ class PredictResult:
 class _Input:
     case_id: str
     patient_id: str
-    images: tuple[str, ...]
+    images: tuple[str | None, ...]
     from_dicom: bool
     case: Case | None
+    notes: tuple[Note, ...] = ()
+    refused: str = ""  # why the images of a study cannot be chosen
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(image for image in self.images if image is not None)
 
 
 def predict_batch(
@@ -54,7 +62,7 @@ def predict_batch(
     output: str | Path,
     *,
     subset: str = "all",
-    save: Sequence[str] = ("mask", "overlay"),
+    save: Sequence[str] | None = None,
     resume: bool = False,
     show_reference: bool = False,
 ) -> PredictResult:
@@ -66,8 +74,9 @@ def predict_batch(
         An image file, a folder of images or of DICOM series, or a manifest (or the folder that holds one).
     subset : {"train", "val", "test", "all"}
         Part of the manifest, by the split that the model was trained with.
-    save : sequence of str
-        Images to write for each case: of `SAVEABLE`.
+    save : sequence of str, optional
+        What to write for each case, of `medseg.inference.results.SAVEABLE`; the overlay, and the mask of models that
+        make one, unless given.
     show_reference : bool
         Draw the manifest's lesions into the overlays (never into any figure).
 
@@ -76,9 +85,8 @@ def predict_batch(
     MedsegError
         When nothing can be predicted at all; a case that fails is reported in the result instead.
     """
-    unknown = sorted(set(save) - set(SAVEABLE))
-    if unknown:
-        raise ConfigError(f"--save {unknown[0]}: unknown; allowed are {', '.join(SAVEABLE)}")
+    save = default_save(model) if save is None else save
+    check_save(save, model)
     pseudonyms = Pseudonyms(Path(output))
     inputs = _inputs(model, Path(source), subset, pseudonyms, exclude=Path(output))
     about = {
@@ -100,7 +108,7 @@ def predict_batch(
     }
     with exclusive(output):
         folder = PredictionFolder(Path(output), about, resume=resume)
-        named = {item.case_id: item.images[0] for item in inputs if item.from_dicom}
+        named = {item.case_id: item.files[0] for item in inputs if item.from_dicom and item.files}
         if named:  # before the first case: a run that is killed must go on under the same names
             pseudonyms.save(named)
         return _predict_all(model, inputs, folder, save, resume=resume, show_reference=show_reference)
@@ -144,25 +152,35 @@ def _inputs(model: Model, source: Path, subset: str, pseudonyms: Pseudonyms, *, 
         cases = [case for case in manifest.cases if subset == "all" or model.splits.get(case.case_id) == subset]
         if not cases:
             raise ManifestError(f"{manifest_path}: no case of it is in the model's {subset} part")
-        return [_Input(c.case_id, c.patient_id, tuple(map(str, c.images)), False, c) for c in cases]
+        return [_Input(c.case_id, c.patient_id, c.images, False, c) for c in cases]
     if subset != "all":
         raise ConfigError(f"--subset {subset} needs a manifest as input, found {source}")
     found = find_inputs(source.resolve(), name_series=pseudonyms.of_series, exclude=exclude)
     if not found:
         raise ImageError(f"{source}: no image found; expected PNG, JPEG, NIfTI, NRRD, MHA or DICOM files")
-    return [
-        _Input(
-            item.case_id, pseudonyms.of(item.patient_id) if item.patient_id else "", (item.name,),
-            bool(item.series), None,
-        )
-        for item in found
-    ]  # fmt: skip
+    rules = model.pipeline.input.series
+    return _of_studies(found, rules, pseudonyms) if rules else [_of_source(item, pseudonyms) for item in found]
+
+
+def _of_source(item: ImageSource, pseudonyms: Pseudonyms) -> _Input:
+    patient = pseudonyms.of(item.patient_id) if item.patient_id else ""
+    return _Input(item.case_id, patient, (item.name,), bool(item.series), None)
+
+
+def _of_studies(found: list[ImageSource], rules: Sequence[ChannelRule], pseudonyms: Pseudonyms) -> list[_Input]:
+    """One case a study, its series chosen as channels; files that are no DICOM images stay cases of their own."""
+    inputs = [_of_source(item, pseudonyms) for item in found if item.description is None]
+    for study in choose_channels(found, rules):
+        patient = pseudonyms.of(study.patient_id) if study.patient_id else ""
+        name = pseudonyms.of_series(f"{study.study}/{study.patient_id}")  # one study may be filed under two patients
+        inputs.append(_Input(name, patient, study.images, True, None, study.notes, study.error))
+    return inputs
 
 
 def _stamp(item: _Input) -> str:
     """Digest of the sizes and times of the case's files: what was predicted before is kept only where they agree."""
     facts = []
-    for image in item.images:
+    for image in item.files:
         path, member = split_member(image)
         for file in files_below(path):
             with suppress(FileNotFoundError):  # a missing file is the case's failure, named when it is read
@@ -176,8 +194,9 @@ def _read_ahead(model: Model, items: list[_Input]) -> Iterator[tuple[_Input, Vol
 
     def load(item: _Input) -> tuple[Volume | None, Prepared | None, str]:
         try:
-            volumes = [read(image) for image in item.images]
-            volume = stack_channels(volumes, item.case_id)
+            if item.refused:
+                raise ImageError(item.refused)
+            volume = read_channels(item.images, item.case_id, model.pipeline.input)
             return volume, prepare_image(volume, model.pipeline.input, spacing=model.plan.spacing_mm), ""
         except MedsegError as error:
             return None, None, str(error)
@@ -213,22 +232,24 @@ def _predict_one(
     elif item.case is not None:  # of a bare file it is not known whose it is
         record.training_case = False
     if volume is None or prepared is None:
-        record.status, record.error = "failed", without_paths(reason, item.images)
+        record.status, record.error = "failed", without_paths(reason, item.files)
         logger.error("case %s failed: %s", item.case_id, record.error)
         return record
+    record.warnings = [note.message for note in (*item.notes, *volume.notes) if note.warning]
     if outside := model.out_of_scope(volume):
         record.status, record.error = "out_of_scope", outside
         logger.warning("case %s is out of scope: %s", item.case_id, record.error)
         return record
     try:
         prediction = model.predict_prepared(prepared, full_size=bool(save))
-        _save_images(item, volume, prediction, folder, save, model, show_reference)
+        reference = _reference(item, volume) if show_reference else Reference()
+        save_results(folder.case_folder(item.case_id), item.files[0], volume, prediction, model, save, reference)
     except OutputError:
         raise  # the folder cannot be written: no fault of the case
     except Exception as error:
         known = isinstance(error, MedsegError)
         text = str(error) if known else f"{type(error).__name__}: {error}"
-        record.status, record.error = "failed", without_paths(text, item.images)
+        record.status, record.error = "failed", without_paths(text, item.files)
         logger.error("case %s failed: %s", item.case_id, record.error)
         logger.debug("case %s", item.case_id, exc_info=not known)
         return record
@@ -239,28 +260,8 @@ def _predict_one(
     return record
 
 
-def _save_images(
-    item: _Input,
-    volume: Volume,
-    prediction: Prediction,
-    folder: PredictionFolder,
-    save: Sequence[str],
-    model: Model,
-    show_reference: bool,
-) -> None:
-    target = folder.case_folder(item.case_id)
-    if "mask" in save and prediction.mask is not None:
-        write_mask(target / "mask.nii.gz", prediction.mask, volume.grid)
-    if "probability" in save and prediction.probability is not None:
-        write_map(target / "probability.nii.gz", prediction.probability, volume.grid)
-    if "overlay" in save:
-        reference: dict[str, Any] = {}
-        if show_reference and item.case is not None:
-            reference["lesions"] = read_lesions(item.case, volume.grid, volume.pixel_spacing_mm)
-            if item.case.mask is not None:
-                reference["reference_mask"] = read_mask(item.case, volume.grid)
-        picture = draw_overlay(
-            volume, prediction.reported, mask=prediction.mask, settings=model.pipeline.drawing, **reference
-        )
-        with atomic_path(target / "overlay.png") as temporary:
-            picture.save(temporary, format="PNG")
+def _reference(item: _Input, volume: Volume) -> Reference:
+    if item.case is None:
+        return Reference()
+    lesions = read_lesions(item.case, volume.grid, volume.pixel_spacing_mm) or ()
+    return Reference(lesions, read_mask(item.case, volume.grid))

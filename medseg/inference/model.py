@@ -89,6 +89,16 @@ class Model:
         chosen = self.pipeline.inference.operating_point
         return float(self.calibration.get("operating_point", 0.5) if chosen is None else chosen)
 
+    @property
+    def makes_mask(self) -> bool:
+        """Whether a prediction has a mask."""
+        return isinstance(self.pipeline.detector, SegmentationSettings)
+
+    @property
+    def makes_map(self) -> bool:
+        """Whether a prediction has a map of probabilities."""
+        return not isinstance(self.pipeline.detector, ClassificationSettings)
+
     def maps(self, prepared: Prepared) -> np.ndarray:
         """Activated maps of the detector on the working grid, shape (map, z, y, x)."""
         device = next(self.network.parameters()).device

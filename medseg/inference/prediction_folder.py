@@ -14,6 +14,7 @@ __all__ = ["CASE_COLUMNS", "CaseRecord", "PredictionFolder"]
 
 CASE_COLUMNS = (
     "case_id", "patient_id", "status", "error", "score", "n_findings", "seconds", "predicted_label", "training_case",
+    "warnings",
 )  # fmt: skip
 SCHEMA_VERSION = 1
 
@@ -33,6 +34,8 @@ class CaseRecord:
         Digest of the sizes and times of the files that were predicted.
     operating_point : float
         Score from which findings are reported.
+    warnings : list of str
+        What the reader of the image did that the user should know.
     """
 
     case_id: str
@@ -47,12 +50,14 @@ class CaseRecord:
     pixel_spacing_mm: tuple[float, float] | None = None
     operating_point: float = 0.5
     findings: list[Finding] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def case_row(self) -> dict[str, Any]:
         """Row of ``cases.csv``."""
         row = {name: getattr(self, name) for name in CASE_COLUMNS if name != "n_findings"}
         row["n_findings"] = sum(finding.score >= self.operating_point for finding in self.findings)
         row["training_case"] = None if self.training_case is None else int(self.training_case)
+        row["warnings"] = "; ".join(self.warnings)
         if self.status != "ok":
             row["score"] = row["n_findings"] = None
         return row

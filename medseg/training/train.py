@@ -194,7 +194,7 @@ def _spacing(pipeline: Pipeline, cases: list[Case]) -> tuple[tuple[float, float,
     spacings = []
     for case in cases[:SPACING_CASES]:
         try:
-            spacings.append(canonical_grid(read(case.images[0]).grid).spacing)
+            spacings.append(canonical_grid(read(case.files[0]).grid).spacing)
         except MedsegError:
             continue  # named, with its reason, when the cache is built
     if not spacings:

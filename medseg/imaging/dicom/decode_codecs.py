@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from medseg.errors import ImageError
+from medseg.imaging.dicom.decode_codestream import Codestream
 from medseg.imaging.dicom.decode_format import PixelFormat
 from medseg.imaging.dicom.decode_native import stored_values
 
@@ -23,12 +24,6 @@ HTJ2K = ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.
 
 LARGE = 2**20  # pixels from which the decoder of a single JPEG 2000 frame uses several threads
 THREADS = 2
-END_OF_IMAGE = b"\xff\xd9"  # of every codestream of the JPEG family; coded data cannot hold it
-SIZ = b"\xff\x4f\xff\x51"  # start of a JPEG 2000 codestream and of its size segment
-PRECISION_AT = 42  # byte of a JPEG 2000 codestream (ISO/IEC 15444-1 A.5.1)
-START_OF_FRAME = (0xC0, 0xC1, 0xC2, 0xC3, 0xF7)  # of JPEG, JPEG lossless and JPEG-LS
-# segments that say what the colours of a JPEG codestream are, and their least length: others are no such segments
-COLOUR_SEGMENTS = {0xE0: (b"JFIF\0", 16), 0xEE: (b"Adobe", 14)}
 CODED_AS_YBR = ("YBR_RCT", "YBR_ICT")  # JPEG 2000 decoders undo these
 
 
@@ -57,33 +52,47 @@ def decode_frame(data: bytes, form: PixelFormat) -> Decoded:
     ImageError
         When the codestream is cut off, or no decoder can read it, with the reason of each.
     """
-    codecs = ENCAPSULATED[form.transfer_syntax]
-    if form.transfer_syntax != RLE and data.rfind(END_OF_IMAGE) < 0:  # decoders fill what is missing, without a word
-        raise ImageError("its compressed pixel data are cut off: they have no end mark; copy the file again")
+    if form.transfer_syntax == RLE:
+        code = None
+    else:
+        code = Codestream.of(data)
+        _check(code, form)
     reasons = []
-    for codec in codecs:
+    for codec in ENCAPSULATED[form.transfer_syntax]:
         try:
-            samples = _shaped(codec.decode(data, form), form)
-            return Decoded(_stored(samples, data, form), codec.name, _colour_space(form))
+            samples = np.asarray(codec.decode(data, form))
         except Exception as error:  # decoders raise many types for damaged data; each means the same here
             reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
             reasons.append(f"{codec.name}: {reason}")
+            continue
+        return Decoded(_stored(_shaped(samples, form), code, form), codec.name, _colour_space(form))
     raise ImageError(f"its compressed pixel data cannot be decoded ({'; '.join(reasons)})")
+
+
+def _check(code: Codestream, form: PixelFormat) -> None:
+    """Refuse a frame that is not as the header says: some decoders would return it in another shape, or cut to size."""
+    found, expected = (code.rows or form.rows, code.columns, code.samples), (form.rows, form.columns, form.samples)
+    if found != expected:
+        raise ImageError(
+            f"its compressed pixel data have (rows, columns, samples) {found}, its header says {expected}: "
+            "one of them is damaged"
+        )
+    if code.precision > form.bits_allocated:
+        raise ImageError(f"its compressed pixel data have {code.precision} bit, its header says {form.bits_allocated}")
 
 
 def _shaped(samples: np.ndarray, form: PixelFormat) -> np.ndarray:
     """(y, x) or (y, x, 3), whether or not the decoder kept axes of length one, or a plane for each colour."""
-    found = np.asarray(samples)
-    if found.shape == form.shape:
-        return found
-    if form.samples == 3 and found.shape == (3, form.rows, form.columns):
-        return np.moveaxis(found, 0, -1)
-    if [size for size in found.shape if size > 1] == [size for size in form.shape if size > 1]:
-        return found.reshape(form.shape)
-    raise ImageError(f"its pixel data decode to the shape {found.shape}, its header says {form.shape}")
+    if samples.shape == form.shape:
+        return samples
+    if form.samples == 3 and samples.shape == (3, form.rows, form.columns):
+        return np.moveaxis(samples, 0, -1)
+    if [size for size in samples.shape if size > 1] == [size for size in form.shape if size > 1]:
+        return samples.reshape(form.shape)
+    raise ImageError(f"its pixel data decode to the shape {samples.shape}, its header says {form.shape}")
 
 
-def _stored(samples: np.ndarray, data: bytes, form: PixelFormat) -> np.ndarray:
+def _stored(samples: np.ndarray, code: Codestream | None, form: PixelFormat) -> np.ndarray:
     """Decoded samples in the type that the header states, with their sign.
 
     Codestreams of JPEG and JPEG-LS know no sign, and those of JPEG 2000 may state another than the header. The header
@@ -91,47 +100,20 @@ def _stored(samples: np.ndarray, data: bytes, form: PixelFormat) -> np.ndarray:
     lossy coding lifted above the stored bits are left alone: clearing bits there would make black of white.
     """
     values = _cast(samples, form)
-    if form.transfer_syntax == RLE or form.transfer_syntax in JPEG_LOSSLESS:
+    if code is None or form.transfer_syntax in JPEG_LOSSLESS:
         return stored_values(values, form)
-    if form.transfer_syntax in (*JPEG_2000, *HTJ2K):
-        precision, signed = _size_segment(data)
-    elif form.signed:
-        precision, signed = min(_jpeg_header(data)[0], form.bits_stored), False
-    else:
-        return values
-    unused = form.bits_allocated - precision
-    if signed != form.signed and unused > 0:
+    is_jpeg_2000 = form.transfer_syntax in (*JPEG_2000, *HTJ2K)
+    unused = form.bits_allocated - (code.precision if is_jpeg_2000 else min(code.precision, form.bits_stored))
+    if code.signed != form.signed and unused > 0:
         values <<= unused
         values >>= unused
     return values
 
 
-def _size_segment(data: bytes) -> tuple[int, bool]:
-    """Precision of a JPEG 2000 codestream, and whether its samples are signed (ISO/IEC 15444-1 A.5.1)."""
-    byte = data[data.index(SIZ) + PRECISION_AT]
-    return (byte & 0x7F) + 1, bool(byte & 0x80)
-
-
-def _jpeg_header(data: bytes) -> tuple[int, bool]:
-    """Precision of a JPEG or JPEG-LS codestream, and whether it says itself what its colours are (ITU-T T.81 B.2)."""
-    at, says_colours = 2, False  # after the start-of-image mark
-    while (marker := data[at + 1]) not in START_OF_FRAME:
-        length = int.from_bytes(data[at + 2 : at + 4], "big")  # counts itself, not the mark
-        mark, least = COLOUR_SEGMENTS.get(marker, (b"", 0))
-        says_colours |= bool(mark) and length >= least and data.startswith(mark, at + 4)
-        at += 2 + length
-    return data[at + 4], says_colours or data[at + 10 : at + 17 : 3] == b"RGB"  # names of the components
-
-
 def _cast(samples: np.ndarray, form: PixelFormat) -> np.ndarray:
-    dtype = form.dtype
-    if samples.dtype.itemsize > dtype.itemsize:
-        low, high = int(samples.min()), int(samples.max())
-        if low < -(1 << form.bits_allocated - 1) or high >= 1 << form.bits_allocated:
-            raise ImageError(f"its pixel data hold values up to {high}, its header says {form.bits_allocated} bit")
-    if samples.dtype == dtype and samples.flags.writeable and samples.flags.c_contiguous:
+    if samples.dtype == form.dtype and samples.flags.writeable and samples.flags.c_contiguous:
         return samples
-    return samples.astype(dtype, order="C")  # between signed and unsigned this keeps the bits
+    return samples.astype(form.dtype, order="C")  # between signed and unsigned this keeps the bits
 
 
 def _colour_space(form: PixelFormat) -> str:
@@ -142,10 +124,10 @@ def _colour_space(form: PixelFormat) -> str:
 def _rle(data: bytes, form: PixelFormat) -> np.ndarray:
     import imagecodecs
 
-    planes = np.frombuffer(
-        imagecodecs.dicomrle_decode(data, form.dtype.newbyteorder("<")), form.dtype.newbyteorder("<")
-    )
+    dtype = form.dtype.newbyteorder("<")
     expected = form.rows * form.columns * form.samples
+    writable = bytearray(expected * dtype.itemsize)  # in which values can be changed later
+    planes = np.frombuffer(imagecodecs.dicomrle_decode(data, dtype, out=writable), dtype)
     if len(planes) != expected:
         raise ImageError(f"{len(planes)} values, {expected} were expected")
     return np.moveaxis(planes.reshape(form.samples, form.rows, form.columns), 0, -1)  # RLE has a plane for each sample
@@ -159,7 +141,7 @@ def _jpeg(data: bytes, form: PixelFormat) -> np.ndarray:
         return imagecodecs.jpeg8_decode(data)
     if form.transfer_syntax in JPEG_LOSSLESS:
         return imagecodecs.jpeg8_decode(data, colorspace="RGB", outcolorspace="RGB")
-    coded = None if _jpeg_header(data)[1] else "RGB" if form.photometric == "RGB" else "YCBCR"
+    coded = None if Codestream.of(data).says_colours else "RGB" if form.photometric == "RGB" else "YCBCR"
     return imagecodecs.jpeg8_decode(data, colorspace=coded, outcolorspace="RGB")
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pydicom
 
 from medseg.imaging.dicom.decode import Decoded
 from medseg.imaging.dicom.instance import Instance
@@ -39,6 +38,8 @@ class FrameValues:
         coloured = instance.format.photometric not in GREY
         if not (instance.has_table or coloured):
             return cls(instance)
+        import pydicom
+
         header = pydicom.dcmread(instance.path, stop_before_pixels=True, force=True)
         transform = modality_transform(header) if instance.has_table else None
         return cls(instance, header, transform if isinstance(transform, LookupTable) else None)

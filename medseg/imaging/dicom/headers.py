@@ -17,7 +17,7 @@ from medseg.progress import track
 __all__ = ["NOT_DICOM", "DicomObject", "Scan", "Unreadable", "read_header", "scan"]
 
 NOT_DICOM = "not a DICOM file"
-MANY_FILES = 400  # from here on worker processes and a progress display pay
+MANY_FILES = 2000  # from here on worker processes pay, which take a second to start
 WORKERS = 2
 DIRECTORY = "1.2.840.10008.1.3.10"  # a DICOMDIR holds no image
 PREAMBLE = 128
@@ -182,10 +182,12 @@ def _start(stream: BinaryIO) -> str:
 
 def _sorted_out(file: Path, header: Any, offset: int) -> Result:
     """An image, another object, or what is wrong: a file that was cut off gives no error in pydicom."""
+    from pydicom.uid import UID
+
     kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID", "")
     if str(kind) == DIRECTORY:
         return None
-    if "SOPClassUID" not in header or "SeriesInstanceUID" not in header:
+    if "SOPClassUID" not in header or "SeriesInstanceUID" not in header or not UID(str(kind)).is_valid:
         return Unreadable(file, "damaged DICOM file: its header is cut off, or does not say what it is", True)
     name = str(getattr(kind, "name", kind))
     is_image = "Rows" in header and not _holds_results(name)

@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
-import pydicom
 
+from medseg.errors import ImageError
 from medseg.imaging.dicom.decode import read_frames
 from medseg.imaging.dicom.frame_values import FrameValues
 from medseg.imaging.dicom.instance import Frame, Instance
@@ -27,14 +27,21 @@ def load_projection(instance: Instance, frame: Frame) -> Volume:
     ImageError
         When its pixels cannot be decoded, or carry colours.
     """
-    header = pydicom.dcmread(instance.path, stop_before_pixels=True, force=True)
-    spacing, spacing_at, notes = projection_spacing(header)
-    image, more = _values(instance, frame, header)
-    facts = instance.facts
+    import pydicom
+
+    try:
+        header = pydicom.dcmread(instance.path, stop_before_pixels=True, force=True)
+        spacing, spacing_at, notes = projection_spacing(header)
+        view = instance.facts["ViewPosition"] or _coded_view(header)
+        notes = (*notes, *_facts(header))
+        image, more = _values(instance, frame, header)
+    except ImageError:
+        raise
+    except Exception as error:  # values of the wrong kind raise many types in pydicom; each means the same here
+        raise ImageError(f"{instance.path}: damaged DICOM header ({type(error).__name__}: {error})") from error
     return Volume(
         image[None, None], Grid.projection(image.shape), spacing, spacing_at,  # type: ignore[arg-type]
-        modality=instance.modality, body_part=facts["BodyPartExamined"],
-        view=facts["ViewPosition"] or _coded_view(header), notes=(*notes, *_facts(header), *more),
+        modality=instance.modality, body_part=instance.facts["BodyPartExamined"], view=view, notes=(*notes, *more),
     )  # fmt: skip
 
 
@@ -56,7 +63,7 @@ def _values(instance: Instance, frame: Frame, header: Any) -> tuple[np.ndarray, 
     return image, notes
 
 
-def projection_spacing(header: pydicom.Dataset) -> tuple[Spacing | None, Any, tuple[Note, ...]]:
+def projection_spacing(header: Any) -> tuple[Spacing | None, Any, tuple[Note, ...]]:
     """Pixel spacing (y, x) in mm, and whether it is at the detector or corrected for magnification (PS3.3 10.7.1.1).
 
     Pixel Spacing that differs from Imager Pixel Spacing was calibrated; Imager Pixel Spacing is at the detector, and
@@ -77,7 +84,7 @@ def projection_spacing(header: pydicom.Dataset) -> tuple[Spacing | None, Any, tu
     return chosen, "detector", ()
 
 
-def _pair(header: pydicom.Dataset, keyword: str) -> Spacing | None:
+def _pair(header: Any, keyword: str) -> Spacing | None:
     value = header.get(keyword)
     if value is None or value == "" or not hasattr(value, "__len__") or len(value) != 2:
         return None
@@ -85,13 +92,13 @@ def _pair(header: pydicom.Dataset, keyword: str) -> Spacing | None:
     return (y, x) if min(y, x) > 0 and max(y, x) < 1e3 else None
 
 
-def _coded_view(header: pydicom.Dataset) -> str:
+def _coded_view(header: Any) -> str:
     """Meaning of the view's code, as DX images state it in place of a position."""
     codes = header.get("ViewCodeSequence") or []
     return str(codes[0].get("CodeMeaning", "")) if codes else ""
 
 
-def _facts(header: pydicom.Dataset) -> list[Note]:
+def _facts(header: Any) -> list[Note]:
     """Side and collimation, where the header says them."""
     notes = []
     side = str(header.get("ImageLaterality") or header.get("Laterality") or "")

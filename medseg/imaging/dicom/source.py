@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-
-import pydicom
+from typing import Any
 
 from medseg.imaging.dicom.geometry import Placement
 from medseg.imaging.dicom.headers import scan
@@ -23,7 +22,7 @@ class SourceSeries:
         multi-frame image.
     """
 
-    datasets: tuple[pydicom.Dataset, ...]
+    datasets: tuple[Any, ...]
 
 
 def read_source(path: str | Path, *, series: str | None = None) -> SourceSeries:
@@ -41,6 +40,8 @@ def read_source(path: str | Path, *, series: str | None = None) -> SourceSeries:
     ImageError
         When there is no such series, or several and no `series`.
     """
+    import pydicom
+
     path = Path(path)
     chosen = choose_series(path, scan(path), series)
     frames = list(chosen.frames)

@@ -1,0 +1,143 @@
+"""What is written for a case beside its record: masks, maps, overlays, and DICOM objects for a PACS."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import medseg
+from medseg.drawing import draw_overlay
+from medseg.errors import ConfigError, ImageError
+from medseg.files import atomic_path
+from medseg.imaging import write_map, write_mask
+from medseg.imaging.dicom.source import SourceSeries, read_source
+from medseg.imaging.formats import format_of, split_member
+from medseg.imaging.objects.provenance import Provenance
+from medseg.inference.model import Model, Prediction
+from medseg.lesion import Lesion
+from medseg.volume import Volume
+
+__all__ = ["SAVEABLE", "Reference", "check_save", "default_save", "save_results"]
+
+FILES = ("mask", "probability", "overlay")
+OBJECTS = ("seg", "sr", "pm", "sc", "pr")
+SAVEABLE = (*FILES, *OBJECTS)
+NEEDS_MASK, NEEDS_MAP = ("mask", "seg"), ("probability", "pm")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What readers drew, for the overlay; empty where it is not shown."""
+
+    lesions: Sequence[Lesion] = ()
+    mask: np.ndarray | None = None
+
+
+def default_save(model: Model) -> tuple[str, ...]:
+    """What is saved unless the user says otherwise: the overlay, and the mask of models that make one."""
+    return ("mask", "overlay") if model.makes_mask else ("overlay",)
+
+
+def check_save(save: Sequence[str], model: Model) -> None:
+    """Refuse what is unknown, and what the model cannot make.
+
+    Raises
+    ------
+    ConfigError
+        Naming the first such kind.
+    """
+    for kind in save:
+        if kind not in SAVEABLE:
+            raise ConfigError(f"--save {kind}: unknown; allowed are {', '.join(SAVEABLE)}")
+        if (kind in NEEDS_MASK and not model.makes_mask) or (kind in NEEDS_MAP and not model.makes_map):
+            raise ConfigError(
+                f"--save {kind}: the model {model.pipeline.name} ({model.pipeline.detector.kind}) makes none; "
+                f"it can save {', '.join(k for k in SAVEABLE if _can(model, k))}"
+            )
+
+
+def _can(model: Model, kind: str) -> bool:
+    return (model.makes_mask or kind not in NEEDS_MASK) and (model.makes_map or kind not in NEEDS_MAP)
+
+
+def save_results(
+    folder: Path, image: str, volume: Volume, prediction: Prediction, model: Model, save: Sequence[str],
+    reference: Reference,
+) -> None:  # fmt: skip
+    """Write the chosen results of one case into `folder`.
+
+    Parameters
+    ----------
+    image : str
+        The first image as `medseg.imaging.read` takes it: DICOM results refer to its instances.
+
+    Raises
+    ------
+    ImageError
+        When DICOM results are asked for of an image that is not DICOM.
+    """
+    if "mask" in save and prediction.mask is not None:
+        write_mask(folder / "mask.nii.gz", prediction.mask, volume.grid)
+    if "probability" in save and prediction.probability is not None:
+        write_map(folder / "probability.nii.gz", prediction.probability, volume.grid)
+    picture = None
+    if "overlay" in save or "sc" in save:
+        picture = draw_overlay(
+            volume, prediction.reported, mask=prediction.mask, settings=model.pipeline.drawing,
+            lesions=reference.lesions, reference_mask=reference.mask,
+        )  # fmt: skip
+    if picture is not None and "overlay" in save:
+        with atomic_path(folder / "overlay.png") as temporary:
+            picture.save(temporary, format="PNG")
+    objects = [kind for kind in OBJECTS if kind in save]
+    if objects:
+        _save_objects(folder, _source(image), volume, prediction, model, objects, picture)
+
+
+def _source(image: str) -> SourceSeries:
+    path, member = split_member(image)
+    if not path.is_dir() and format_of(path) != "dicom":
+        raise ImageError(f"{image}: DICOM results refer to DICOM images, which this is not; leave them out of --save")
+    return read_source(path, series=member or None)
+
+
+def _save_objects(
+    folder: Path, source: SourceSeries, volume: Volume, prediction: Prediction, model: Model, kinds: Sequence[str],
+    picture: Image.Image | None,
+) -> None:  # fmt: skip
+    from medseg.imaging.objects.capture import build_capture
+    from medseg.imaging.objects.parametric_map import build_parametric_map
+    from medseg.imaging.objects.presentation import build_presentation
+    from medseg.imaging.objects.report import build_report
+    from medseg.imaging.objects.segmentation import build_segmentation
+    from medseg.imaging.objects.write import write_object
+
+    pipeline = model.pipeline
+    settings, grid = pipeline.results, volume.grid
+    provenance = Provenance(pipeline.name, medseg.__version__, model.digest)
+    segmentation = None
+    for kind in kinds:
+        if kind == "seg":
+            assert prediction.mask is not None  # `check_save`
+            built = segmentation = build_segmentation(
+                prediction.mask, grid, source, settings=settings, provenance=provenance, classes=pipeline.classes[:1],
+                probability=prediction.probability,
+            )  # fmt: skip
+        elif kind == "sr":
+            built = build_report(
+                prediction.reported, grid, source, settings=settings, provenance=provenance,
+                pixel_spacing_mm=volume.pixel_spacing_mm, segmentation=segmentation,
+            )  # fmt: skip
+        elif kind == "pm":
+            assert prediction.probability is not None
+            built = build_parametric_map(prediction.probability, grid, source, provenance=provenance)
+        elif kind == "sc":
+            built = build_capture([np.asarray(picture)], source, provenance=provenance)
+        else:
+            built = build_presentation(
+                prediction.reported, grid, source, settings=settings, provenance=provenance,
+                window=pipeline.drawing.window,
+            )  # fmt: skip
+        write_object(folder / f"{kind}.dcm", built)
