@@ -9,7 +9,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -249,27 +249,27 @@ def safe_name(text: str) -> str:
     return name if is_safe_name(name) else f"_{name}"
 
 
-def files_below(path: Path, *, exclude: Path | None = None) -> list[Path]:
+def files_below(path: Path, *, exclude: Path | Collection[Path] | None = None) -> list[Path]:
     """List the files at or below `path` in order, through links to folders, without hidden ones.
 
     Parameters
     ----------
-    exclude : Path, optional
-        A folder that is left out with all it holds: the output, where it lies inside the source.
+    exclude : Path or collection of Path, optional
+        Folders and files that are left out with all they hold: the output, where it lies inside the source.
     """
     if path.is_file():
         return [path]
-    left_out = None if exclude is None else exclude.resolve()
+    left_out = {item.resolve() for item in ([exclude] if isinstance(exclude, Path) else exclude or ())}
     seen: set[Path] = set()
     found: list[Path] = []
     for folder, folders, files in os.walk(path, followlinks=True):
         place = Path(folder).resolve()
-        if place in seen or place == left_out:
+        if place in seen or place in left_out:
             folders.clear()
             continue
         seen.add(place)
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(folder, name) for name in files if not name.startswith(".")]
+        found += [Path(folder, name) for name in files if not name.startswith(".") and place / name not in left_out]
     return sorted(found)
 
 

@@ -3,6 +3,7 @@
 import logging
 import sys
 import traceback
+import warnings
 from collections.abc import Mapping
 
 import typer
@@ -41,6 +42,7 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
     level = logging.DEBUG if debug else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("medseg").setLevel(level)
+    _quiet_libraries()
     command = typer.main.get_command(app)
     try:
         code = command.main(args=arguments, prog_name="medseg", standalone_mode=False)
@@ -66,6 +68,13 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
         text = _in_one_line(error)
     print(f"medseg: error: {text}", file=sys.stderr)
     return 2
+
+
+def _quiet_libraries() -> None:
+    """Keep back what DICOM libraries say of odd headers: they quote the values, which may be names of patients."""
+    for name in ("pydicom", "highdicom", "pynetdicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")
 
 
 def _say_interrupted() -> int:

@@ -1,7 +1,7 @@
 """Which images a path holds, for prediction."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class ImageSource:
 
 
 def find_inputs(
-    path: str | Path, *, name_series: Callable[[str], str], exclude: Path | None = None
+    path: str | Path, *, name_series: Callable[[str], str], exclude: Path | Collection[Path] | None = None
 ) -> list[ImageSource]:
     """List the images at or below `path`: one case a file, one a DICOM series.
 
@@ -54,8 +54,8 @@ def find_inputs(
     ----------
     name_series : callable
         Gives the pseudonym of a Series Instance UID.
-    exclude : Path, optional
-        A folder that is left out: the output, where it lies inside `path`.
+    exclude : Path or collection of Path, optional
+        Folders and files that are left out: the output, where it lies inside `path`.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def find_inputs(
     return sources
 
 
-def _dicom_sources(path: Path, name_series: Callable[[str], str], exclude: Path | None) -> list[ImageSource]:
+def _dicom_sources(path: Path, name_series: Callable[[str], str], exclude: Path | Collection[Path] | None) -> list[ImageSource]:
     """One case a volume or projection; localizers and captures are no cases. A damaged file is a case that fails."""
     found = scan(path, exclude=exclude)
     sources = [ImageSource(name_series(str(item.path)), item.path) for item in found.unreadable if item.is_dicom]

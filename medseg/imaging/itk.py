@@ -1,4 +1,4 @@
-"""NRRD, MHA and MHD through SimpleITK."""
+"""NRRD, MHA and MHD: reading by format, writing by SimpleITK."""
 
 import os
 import shutil
@@ -8,39 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from medseg.errors import GeometryError, ImageError, OutputError
+from medseg.errors import GeometryError, OutputError
 from medseg.files import atomic_path, output_errors
+from medseg.imaging.affine import RIGHT_ANGLE, shear
 from medseg.volume import Grid, Volume
 
 __all__ = ["read_itk", "to_itk", "write_itk"]
 
 
 def read_itk(path: Path) -> Volume:
-    """Read an NRRD or MetaImage file; components become channels.
+    """Read an NRRD or MetaImage file by its suffix: see `read_nrrd` and `read_metaimage`.
 
-    Raises
-    ------
-    GeometryError
-        When the image has two dimensions only, or its spacing is not above 0.
+    Their headers are read here and not by ITK, which invents what is missing.
     """
-    import SimpleITK as sitk
+    if path.suffix.lower() in (".nrrd", ".nhdr"):
+        from medseg.imaging.nrrd import read_nrrd
 
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise ImageError(f"{path}: damaged or not readable ({reason})") from error
-    if image.GetDimension() != 3:
-        raise GeometryError(f"{path}: has {image.GetDimension()} dimensions, a volume of 3 was expected")
-    array = sitk.GetArrayFromImage(image).astype(np.float32)
-    array = np.moveaxis(array, -1, 0) if array.ndim == 4 else array[None]
-    spacing = np.array(image.GetSpacing())
-    if not np.isfinite(spacing).all() or (spacing <= 0).any():
-        raise GeometryError(f"{path}: spacing {spacing.tolist()} is not above 0 mm")
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * spacing
-    affine[:3, 3] = image.GetOrigin()
-    return Volume(np.ascontiguousarray(array), Grid(array.shape[1:], affine, "mm"))
+        return read_nrrd(path)
+    from medseg.imaging.metaimage import read_metaimage
+
+    return read_metaimage(path)
 
 
 def to_itk(array: np.ndarray, grid: Grid):  # type: ignore[no-untyped-def]
@@ -49,13 +36,15 @@ def to_itk(array: np.ndarray, grid: Grid):  # type: ignore[no-untyped-def]
     Raises
     ------
     GeometryError
-        When the grid is sheared, which this kind of image cannot say.
+        When the array does not fit the grid, or the grid is sheared, which this kind of image cannot say.
     """
     import SimpleITK as sitk
 
+    if array.shape[-3:] != grid.shape or array.ndim not in (3, 4):
+        raise GeometryError(f"an array of the shape {array.shape} does not fit the grid {grid.shape}")
     spacing = np.array(grid.spacing[::-1])
     direction = grid.affine[:3, :3] / spacing
-    if np.abs(direction.T @ direction - np.eye(3)).max() > 1e-4:
+    if shear(grid.affine) > RIGHT_ANGLE:
         raise GeometryError("the axes of the volume are not at right angles, which this format cannot store")
     vector = array.ndim == 4 and array.shape[0] > 1
     values = np.moveaxis(array, 0, -1) if vector else array.reshape(array.shape[-3:])
@@ -67,17 +56,27 @@ def to_itk(array: np.ndarray, grid: Grid):  # type: ignore[no-untyped-def]
 
 
 def write_itk(path: Path, array: np.ndarray, grid: Grid) -> None:
-    """Write NRRD, MHA or MHD; MHD's second file (.zraw) is written beside it, first."""
+    """Write NRRD, MHA or MHD; MHD's second file (.zraw) is written beside it, first.
 
-    image = to_itk(array, grid)
+    Raises
+    ------
+    OutputError
+        When the format cannot hold the image, or the disk cannot.
+    """
+    try:
+        image = to_itk(array, grid)
+    except GeometryError as error:
+        raise OutputError(f"{path}: {error}; write NIfTI instead") from error
     if path.suffix.lower() == ".mhd":
         with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=path.parent))
         try:
             _write(image, folder / path.name, path)
-            for file in sorted(folder.iterdir(), key=lambda file: file.suffix == ".mhd"):
-                os.replace(file, path.parent / file.name)
+            with output_errors(path):
+                path.unlink(missing_ok=True)  # an old header must not stand beside new data, even for a moment
+                for file in sorted(folder.iterdir(), key=lambda file: file.name == path.name):
+                    os.replace(file, path.parent / file.name)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return

@@ -20,12 +20,6 @@ __all__ = ["read_picture"]
 FORMATS = ("PNG", "JPEG", "TIFF")
 COLOUR_TOLERANCE = 6 / 255  # of the range: grey JPEGs stored as colour differ by rounding
 SHORT_SCALE = {2: 85, 4: 17}  # Pillow stretches values of 2 and 4 bit to 8
-# what Pillow does to a TIFF of an orientation when it loads it, undone
-UNTURN = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}  # fmt: skip
 
 
 def read_picture(path: Path) -> Volume:
@@ -34,7 +28,7 @@ def read_picture(path: Path) -> Volume:
     Returns
     -------
     Volume
-        A projection image without pixel spacing. Notes: ``bit_depth`` (always, but for floats), ``white_is_zero``,
+        A projection image without pixel spacing. Notes: ``bit_depth`` (always), ``white_is_zero``,
         ``grey_from_colour``, ``exif_orientation``, ``transparency``, ``precision``, ``not_finite``.
 
     Raises
@@ -42,8 +36,8 @@ def read_picture(path: Path) -> Volume:
     ImageError
         When the file is damaged, cut off, holds several pictures, or its colours carry meaning.
     """
-    lenient = ImageFile.LOAD_TRUNCATED_IMAGES
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have asked for grey instead of an error
+    # Another library may have asked for grey instead of an error. Not set back: other threads may be reading too.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         with Image.open(path, formats=FORMATS) as picture:
             frames = getattr(picture, "n_frames", 1)
@@ -51,15 +45,13 @@ def read_picture(path: Path) -> Volume:
                 raise ImageError(f"{path}: holds {frames} pictures, one was expected; save them one by one")
             header = read_header(picture, path)
             picture.load()
-            values, notes = _grey(_as_stored(picture, header), header, path)
+            values, notes = _grey(picture, header, path)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
         raise ImageError(f"{path}: {_why_unknown(path)}") from error
     except Exception as error:  # Pillow raises many types for damaged files; each means the same here
         raise ImageError(f"{path}: damaged or cut off ({type(error).__name__}: {error}); fetch it again") from error
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = lenient
     convert = Float32Conversion(values.dtype)
     values = convert(values)
     notes += _about(header) + convert.notes()
@@ -91,13 +83,6 @@ def _why_unknown(path: Path) -> str:
     return "damaged, or not a PNG, JPEG or TIFF of a kind that can be read"
 
 
-def _as_stored(picture: Image.Image, header: PictureHeader) -> Image.Image:
-    """Undo the turn that Pillow gives a TIFF, but not a JPEG, so that both mean the stored pixels."""
-    if picture.format == "TIFF" and header.orientation in UNTURN:
-        return picture.transpose(UNTURN[header.orientation])
-    return picture
-
-
 def _grey(picture: Image.Image, header: PictureHeader, path: Path) -> tuple[np.ndarray, tuple[Note, ...]]:
     """Return grey values, shape (y, x), large ones white."""
     if header.several_samples or picture.mode == "P":
@@ -121,24 +106,22 @@ def _from_colour(picture: Image.Image, header: PictureHeader, path: Path) -> tup
     if header.white_is_zero or picture.mode not in ("RGB", "RGBA", "LA", "P", "PA", "YCbCr", "RGBX"):
         raise ImageError(f"{path}: a picture of the mode {picture.mode}, grey was expected; convert it knowingly first")
     if header.bits <= 8 or picture.mode == "P":
-        transparent = picture.info.get("transparency") is not None
-        with_alpha = np.asarray(picture.convert("RGBA"))
-        full = 255.0
+        with_alpha, full = np.asarray(picture.convert("RGBA")), 255
     elif picture.format == "PNG":
         import imagecodecs
 
-        transparent, full = "transparency" in picture.info, 65535.0
+        full = 65535
         with_alpha = imagecodecs.png_decode(path.read_bytes())  # Pillow keeps 8 bit of each colour
     else:
         raise ImageError(f"{path}: colours of {header.bits} bit in a {picture.format}; save it as grey of 16 bit")
     n_colours = 3 if with_alpha.shape[2] >= 3 else 1
-    colours, alpha = with_alpha[..., :n_colours].astype(np.float64), with_alpha[..., n_colours:]
-    if (colours.max(axis=2) - colours.min(axis=2)).max() > COLOUR_TOLERANCE * full:
+    colours, alpha = with_alpha[..., :n_colours], with_alpha[..., n_colours:]
+    if np.ptp(colours, axis=2).max() > COLOUR_TOLERANCE * full:
         raise ImageError(f"{path}: a colour picture (mode {picture.mode}); convert it to grey knowingly first")
-    notes = _transparent(transparent or bool((alpha < full).any()))
+    notes = _transparent("transparency" in picture.info or bool((alpha < full).any()))
     if n_colours == 3 and picture.mode != "LA":
         notes += (Note("grey_from_colour", "colour picture of equal channels read as grey"),)
-    return colours.mean(axis=2).astype(np.float32), notes
+    return colours.mean(axis=2, dtype=np.float32), notes  # exact for equal channels of 16 bit
 
 
 def _transparent(found: bool) -> tuple[Note, ...]:

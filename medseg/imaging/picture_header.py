@@ -30,7 +30,7 @@ class PictureHeader:
     white_is_zero : bool
         Whether 0 is white, as in MONOCHROME1.
     orientation : int
-        Of EXIF and TIFF: 1 where the stored rows are to be shown as they are.
+        Of EXIF: 1 where the stored rows are to be shown as they are.
     """
 
     bits: int
@@ -45,7 +45,7 @@ def read_header(picture: Image.Image, path: Path) -> PictureHeader:
     Raises
     ------
     ImageError
-        When a PNG's checksums are wrong, a TIFF does not state its polarity, or a JPEG has no 8 bit.
+        When a PNG's checksums are wrong, or a TIFF does not state its polarity or asks to be turned.
     """
     orientation = int(picture.getexif().get(0x0112, 1))  # Orientation
     if picture.format == "PNG":
@@ -57,6 +57,8 @@ def read_header(picture: Image.Image, path: Path) -> PictureHeader:
         if photometric is None:
             raise ImageError(f"{path}: does not say whether 0 is black or white; convert it from the original")
         bits = 8 if picture.mode == "P" else int(tags.get(258, (1,))[0])  # BitsPerSample
+        if orientation != 1:  # Pillow turns it, other decoders do not, and some layouts come out scrambled
+            raise ImageError(f"{path}: asks to be turned or flipped (orientation {orientation}); save it upright")
         samples = int(tags.get(277, 1))  # SamplesPerPixel
         return PictureHeader(bits, samples > 1, photometric == WHITE_IS_ZERO, orientation)
     return PictureHeader(8, len(picture.getbands()) > 1, False, orientation)  # Pillow refuses JPEG of 12 bit

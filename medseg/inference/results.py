@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 import medseg
 from medseg.drawing import draw_overlay
-from medseg.errors import ConfigError, ImageError
+from medseg.errors import ConfigError, ImageError, OutputError
 from medseg.files import atomic_path
 from medseg.imaging import write_map, write_mask
 from medseg.imaging.dicom.source import SourceSeries, read_source
@@ -107,37 +108,44 @@ def _save_objects(
     folder: Path, source: SourceSeries, volume: Volume, prediction: Prediction, model: Model, kinds: Sequence[str],
     picture: Image.Image | None,
 ) -> None:  # fmt: skip
+    from medseg.imaging.objects.write import write_object
+
+    segmentation = None
+    for kind in kinds:
+        try:
+            built = _built(kind, source, volume, prediction, model, segmentation, picture)
+        except OutputError as error:  # a fault of the case, which must not end the batch as a full disk does
+            raise ImageError(str(error)) from error
+        segmentation = built if kind == "seg" else segmentation
+        write_object(folder / f"{kind}.dcm", built)
+
+
+def _built(
+    kind: str, source: SourceSeries, volume: Volume, prediction: Prediction, model: Model, segmentation: Any,
+    picture: Image.Image | None,
+) -> Any:  # fmt: skip
     from medseg.imaging.objects.capture import build_capture
     from medseg.imaging.objects.parametric_map import build_parametric_map
     from medseg.imaging.objects.presentation import build_presentation
     from medseg.imaging.objects.report import build_report
     from medseg.imaging.objects.segmentation import build_segmentation
-    from medseg.imaging.objects.write import write_object
 
-    pipeline = model.pipeline
-    settings, grid = pipeline.results, volume.grid
+    pipeline, grid = model.pipeline, volume.grid
     provenance = Provenance(pipeline.name, medseg.__version__, model.digest)
-    segmentation = None
-    for kind in kinds:
-        if kind == "seg":
-            assert prediction.mask is not None  # `check_save`
-            built = segmentation = build_segmentation(
-                prediction.mask, grid, source, settings=settings, provenance=provenance, classes=pipeline.classes[:1],
-                probability=prediction.probability,
-            )  # fmt: skip
-        elif kind == "sr":
-            built = build_report(
-                prediction.reported, grid, source, settings=settings, provenance=provenance,
-                pixel_spacing_mm=volume.pixel_spacing_mm, segmentation=segmentation,
-            )  # fmt: skip
-        elif kind == "pm":
-            assert prediction.probability is not None
-            built = build_parametric_map(prediction.probability, grid, source, provenance=provenance)
-        elif kind == "sc":
-            built = build_capture([np.asarray(picture)], source, provenance=provenance)
-        else:
-            built = build_presentation(
-                prediction.reported, grid, source, settings=settings, provenance=provenance,
-                window=pipeline.drawing.window,
-            )  # fmt: skip
-        write_object(folder / f"{kind}.dcm", built)
+    common: dict[str, Any] = {"settings": pipeline.results, "provenance": provenance}
+    if kind == "seg":
+        assert prediction.mask is not None  # `check_save`
+        return build_segmentation(
+            prediction.mask, grid, source, classes=pipeline.classes[:1], probability=prediction.probability, **common
+        )
+    if kind == "sr":
+        return build_report(
+            prediction.reported, grid, source, pixel_spacing_mm=volume.pixel_spacing_mm, segmentation=segmentation,
+            operating_point=prediction.operating_point, **common,
+        )  # fmt: skip
+    if kind == "pm":
+        assert prediction.probability is not None
+        return build_parametric_map(prediction.probability, grid, source, provenance=provenance)
+    if kind == "sc":
+        return build_capture([np.asarray(picture)], source, provenance=provenance)
+    return build_presentation(prediction.reported, grid, source, window=pipeline.drawing.window, **common)

@@ -1,6 +1,6 @@
 """The headers of all DICOM files of a tree, read once, in parallel."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing import parent_process
@@ -79,13 +79,13 @@ class Scan:
 Result = Instance | DicomObject | Unreadable | None
 
 
-def scan(path: str | Path, *, exclude: Path | None = None) -> Scan:
+def scan(path: str | Path, *, exclude: Path | Collection[Path] | None = None) -> Scan:
     """Read the headers of the DICOM files at or below `path`; a DICOMDIR stands for the files that it names.
 
     Parameters
     ----------
-    exclude : Path, optional
-        A folder that is left out with all it holds.
+    exclude : Path or collection of Path, optional
+        Folders and files that are left out.
     """
     path = Path(path)
     files = directory_files(path) if path.name.upper() == "DICOMDIR" and path.is_file() else None
