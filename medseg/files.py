@@ -259,7 +259,8 @@ def files_below(path: Path, *, exclude: Path | Collection[Path] | None = None) -
     """
     if path.is_file():
         return [path]
-    left_out = {item.resolve() for item in ([exclude] if isinstance(exclude, Path) else exclude or ())}
+    listed = [exclude] if isinstance(exclude, Path) else exclude or ()
+    left_out = {place for item in listed for place in (item.resolve(), item.parent.resolve() / item.name)}
     seen: set[Path] = set()
     found: list[Path] = []
     for folder, folders, files in os.walk(path, followlinks=True):

@@ -66,7 +66,9 @@ def _show_rest(listing: dict[str, Any]) -> None:
     copies, files = listing["copies"], listing["unreadable"]
     if copies:
         first = copies[0]
-        print(f"copies   {len(copies)} file(s) of images that are here already: {first['path']} of {first['copy_of']} ...")
+        print(
+            f"copies   {len(copies)} file(s) of images that are here already: {first['path']} of {first['copy_of']} ..."
+        )
     for folders in listing["patients_in_several_folders"]:
         print(f"note     one patient in {len(folders)} folders: {', '.join(folders[:SHOWN])}")
     others = [file for file in files if file["reason"] == NOT_DICOM]
@@ -81,7 +83,8 @@ def convert(
     input: Annotated[Path, typer.Argument(help="image file or folder of one series")],
     output: Annotated[Path, typer.Argument(help=".nii.gz, .nii, .nrrd, .mha or .mhd")],
     series: Annotated[
-        str | None, typer.Option(help="Series Instance UID where the folder holds several, UID/part where the series does")
+        str | None,
+        typer.Option(help="Series Instance UID, where the folder holds several; UID/part, where the series does"),
     ] = None,
     allow_irregular: Annotated[
         bool, typer.Option(help="resample slices that are missing or at unequal distances")

@@ -11,17 +11,16 @@ from collections.abc import Iterator
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from medseg.data.annotations import BOX_COLUMNS, POINT_COLUMNS, annotation_rows, read_lesions, read_mask
+from medseg.data.annotations import LabelledMask, case_rows, mask_names, read_labels, read_lesions
 from medseg.data.instances import draw_lesions, mask_instances
 from medseg.data.manifest import Case
 from medseg.data.preprocess import Prepared, prepare_image
-from medseg.data.stacking import read_channels
 from medseg.data.pseudonyms import without_paths
 from medseg.data.settings import InputSettings
+from medseg.data.stacking import read_channels
 from medseg.errors import AnnotationError, MedsegError, OutputError, naming_case
 from medseg.files import content_hash, output_errors, read_json, write_json
 from medseg.imaging.formats import split_member
@@ -106,17 +105,28 @@ def load_case(case: Case, options: CacheOptions) -> CachedCase:
 
 
 def _instances(case: Case, prepared: Prepared, options: CacheOptions) -> tuple[np.ndarray, np.ndarray]:
-    if case.mask is not None:
-        mask = read_mask(case, prepared.source)
-        assert mask is not None
-        instances = mask_instances(mask, prepared.source, prepared.grid)
-        names = [case.name] * int(instances.max())
+    labelled = read_labels(case, prepared.source)
+    if labelled is not None:
+        instances, names = _mask_instances(labelled, prepared)
     else:
         every = read_lesions(case, prepared.source, prepared.pixel_spacing_mm) or []
         lesions = [lesion for lesion in every if not lesion.ignore]
         instances = draw_lesions(lesions, prepared.source, prepared.grid)
         names = [lesion.name or case.name for lesion in lesions]
     return instances, np.array([0, *(_class_index(name, options.classes) for name in names)], np.int64)
+
+
+def _mask_instances(labelled: LabelledMask, prepared: Prepared) -> tuple[np.ndarray, list[str]]:
+    """Lesions of a mask on the working grid, class by class, and the class of each."""
+    instances = np.zeros(prepared.grid.shape, np.int16)
+    names: list[str] = []
+    counted = [lesion for lesion in labelled.lesions if not lesion.ignore]
+    for name in dict.fromkeys(lesion.name for lesion in counted):
+        mask = np.isin(labelled.labels, [lesion.mask_label for lesion in counted if lesion.name == name])
+        own = mask_instances(mask.astype(np.uint8), prepared.source, prepared.grid)
+        instances[own > 0] = own[own > 0] + len(names)
+        names += [name] * int(own.max())
+    return instances, names
 
 
 def _class_index(name: str, classes: tuple[str, ...]) -> int:
@@ -135,8 +145,14 @@ def cache_key(case: Case, options: CacheOptions) -> str:
             "input": options.input.model_dump(mode="json"),
             "spacing": options.spacing,
             "classes": options.classes,
-            "case": [case.case_id, case.label, case.name, ["" if image is None else split_member(image)[1] for image in case.images]],
-            "rows": _rows(case),
+            "case": [
+                case.case_id,
+                case.label,
+                case.name,
+                ["" if image is None else split_member(image)[1] for image in case.images],
+            ],
+            "reader": case.reader,
+            "rows": case_rows(case),  # its own alone, so that other rows of the table may change without harm
         },
         sort_keys=True,
     )
@@ -145,19 +161,8 @@ def cache_key(case: Case, options: CacheOptions) -> str:
     return digest.hexdigest()[:32]
 
 
-def _rows(case: Case) -> list[Any]:
-    """The case's own rows of its table of boxes or points, so that other rows may change without harm."""
-    if case.boxes is not None:
-        return annotation_rows(case.boxes, BOX_COLUMNS).get(case.case_id, [])
-    if case.points is not None:
-        return annotation_rows(case.points, POINT_COLUMNS).get(case.case_id, [])
-    return []
-
-
 def _files(case: Case) -> Iterator[Path]:
-    for name in (*case.images, case.mask):
-        if name is None:
-            continue
+    for name in (*case.files, *mask_names(case)):
         path, _ = split_member(name)
         if path.is_dir():
             yield from sorted(file for file in path.rglob("*") if file.is_file())

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from medseg.data.annotations import lesions_of_mask, read_lesions, read_mask
+from medseg.data.annotations import read_lesions
 from medseg.data.duplicates import Signature, signature
 from medseg.data.manifest import Case
 from medseg.imaging import read
@@ -47,12 +47,8 @@ def examine(case: Case) -> CaseFacts:
         raise ImageError(f"case {case.case_id}: the image is {found}: there is nothing to see in it")
     for image in case.files[1:]:
         read(image)
-    mask = read_mask(case, volume.grid)
-    lesions = (
-        lesions_of_mask(mask, volume.grid)
-        if mask is not None
-        else read_lesions(case, volume.grid, volume.pixel_spacing_mm)
-    )
+    every = read_lesions(case, volume.grid, volume.pixel_spacing_mm)
+    lesions = None if every is None else [lesion for lesion in every if not lesion.ignore]
     body = array[array > array.min()]
     facts = {
         "case_id": case.case_id,

@@ -137,7 +137,7 @@ def _check_columns(file: Path, columns: list[str]) -> list[str]:
     channels.sort(key=_channel_number)
     for number, channel in enumerate(channels, start=1):
         if _channel_number(channel) != number:
-            raise ManifestError(f"{file}: has the column {channel} but no image_{number}; number the channels from 2 on")
+            raise ManifestError(f"{file}: has the column {channel} but no image_{number}; number channels from 2")
     return channels
 
 

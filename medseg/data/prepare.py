@@ -92,7 +92,7 @@ def _examine_all(cases: list[Case], workers: int) -> tuple[dict[str, CaseFacts],
     failures: dict[str, str] = {}
     for case, (found, reason) in zip(cases, track(_results(cases, workers), "reading cases", len(cases))):
         if found is None:
-            failures[case.case_id] = without_paths(reason, case.images)
+            failures[case.case_id] = without_paths(reason, case.files)
         else:
             facts[case.case_id] = found
     return facts, failures

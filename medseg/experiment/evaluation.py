@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cc3d
 import numpy as np
 
 from medseg.config.load import evaluation_settings
@@ -241,13 +240,12 @@ def _add_case(
     rows = [_lesion_row(case.case_id, number, lesion) for number, lesion in enumerate(known.lesions, start=1)]
     tables.lesions += rows
     if not failed and known.grid is not None:
-        _add_marks(tables, findings, known.grid, known.mask, first_lesion)
+        _add_marks(tables, findings, known, first_lesion)
 
 
-def _add_marks(
-    tables: _Tables, findings: list[dict[str, str]], grid: Grid, mask: np.ndarray | None, first_lesion: int
-) -> None:
-    labels = None if mask is None else cc3d.connected_components(mask > 0, connectivity=26)
+def _add_marks(tables: _Tables, findings: list[dict[str, str]], known: Reference, first_lesion: int) -> None:
+    grid, labels = known.grid, known.labels
+    assert grid is not None
     for finding in findings:
         index = grid.to_index(np.array([[float(finding[axis]) for axis in "xyz"]]))[0]
         voxel = dict(zip(("voxel_x", "voxel_y", "voxel_z"), (index + 0.5).tolist()))  # voxel n covers n to n + 1

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from medseg.data.annotations import lesions_of_mask, read_lesions, read_mask, unplaced_lesions
+from medseg.data.annotations import mask_grid, read_labels, read_lesions, unplaced_lesions
 from medseg.data.manifest import Case
 from medseg.errors import AnnotationError, ImageError
 from medseg.imaging import read
@@ -28,6 +28,8 @@ class Reference:
     lesions : list of Lesion
     mask, image : ndarray or None, shape (z, y, x)
         Lesion mask (bool), where the reference has one, and the image.
+    labels : ndarray or None, shape (z, y, x)
+        Beside a mask: number of the lesion of each voxel, in the order of `lesions` from 1, also of ignored ones.
     grid : Grid or None
         None where the image cannot be read.
     spacing_mm : tuple of float or None
@@ -39,6 +41,7 @@ class Reference:
     image: np.ndarray | None
     grid: Grid | None
     spacing_mm: tuple[float, float, float] | None = None
+    labels: np.ndarray | None = None
 
 
 def read_reference(case: Case, *, failed: bool) -> Reference:
@@ -60,18 +63,24 @@ def read_reference(case: Case, *, failed: bool) -> Reference:
         if not failed:
             raise
         # the case failed because of its image: its lesions stay, as missed
-        if case.mask is None:
+        own_grid = mask_grid(case)
+        if own_grid is None:
             return Reference(unplaced_lesions(case), None, None, None)
-        volume = read(case.mask)
-        mask = volume.array[0] > 0
-        lesions = lesions_of_mask(mask, volume.grid, name=case.name, reader=case.reader)
-        return Reference(lesions, mask, np.ones(mask.shape), None, _spacing(volume))
+        return _masked(case, own_grid, np.ones(own_grid.shape), own_grid.spacing if own_grid.unit == "mm" else None)
     grid, image = volume.grid, volume.array[0]
     if case.annotation == "label":  # label 0: read, no lesion
-        return Reference([], np.zeros(grid.shape, bool), image, grid, _spacing(volume))
+        nothing = np.zeros(grid.shape, np.int32)
+        return Reference([], nothing > 0, image, grid, _spacing(volume), nothing)
+    if case.mask is not None:
+        return _masked(case, grid, image, _spacing(volume))
     lesions = read_lesions(case, grid, volume.pixel_spacing_mm) or []
-    mask = read_mask(case, grid)
-    return Reference(lesions, None if mask is None else mask > 0, image, grid, _spacing(volume))
+    return Reference(lesions, None, image, grid, _spacing(volume))
+
+
+def _masked(case: Case, grid: Grid, image: np.ndarray, spacing_mm: tuple[float, float, float] | None) -> Reference:
+    labelled = read_labels(case, grid)
+    assert labelled is not None
+    return Reference(list(labelled.lesions), labelled.mask > 0, image, grid, spacing_mm, labelled.labels)
 
 
 def _spacing(volume: Volume) -> tuple[float, float, float] | None:

@@ -12,6 +12,8 @@ from medseg.imaging.formats import format_of
 
 __all__ = ["ImageSource", "find_inputs", "stem_of"]
 
+Exclude = Path | Collection[Path] | None
+
 
 @dataclass(frozen=True, slots=True)
 class ImageSource:
@@ -45,9 +47,7 @@ class ImageSource:
         return f"{self.path}#{self.series}" if self.series else str(self.path)
 
 
-def find_inputs(
-    path: str | Path, *, name_series: Callable[[str], str], exclude: Path | Collection[Path] | None = None
-) -> list[ImageSource]:
+def find_inputs(path: str | Path, *, name_series: Callable[[str], str], exclude: Exclude = None) -> list[ImageSource]:
     """List the images at or below `path`: one case a file, one a DICOM series.
 
     Parameters
@@ -85,7 +85,9 @@ def find_inputs(
     return sources
 
 
-def _dicom_sources(path: Path, name_series: Callable[[str], str], exclude: Path | Collection[Path] | None) -> list[ImageSource]:
+def _dicom_sources(
+    path: Path, name_series: Callable[[str], str], exclude: Path | Collection[Path] | None
+) -> list[ImageSource]:
     """One case a volume or projection; localizers and captures are no cases. A damaged file is a case that fails."""
     found = scan(path, exclude=exclude)
     sources = [ImageSource(name_series(str(item.path)), item.path) for item in found.unreadable if item.is_dicom]

@@ -5,11 +5,12 @@ from pathlib import Path
 __all__ = ["FORMATS", "IMAGE_SUFFIXES", "NOT_DICOM_SUFFIXES", "format_of", "split_member"]
 
 FORMATS = {
-    ".nii": "nifti", ".nii.gz": "nifti", ".nrrd": "itk", ".nhdr": "itk", ".mha": "itk", ".mhd": "itk",
+    ".nii": "nifti", ".nii.gz": "nifti", ".hdr": "nifti", ".hdr.gz": "nifti", ".img": "pixels", ".img.gz": "pixels",
+    ".nrrd": "itk", ".nhdr": "itk", ".mha": "itk", ".mhd": "itk",
     ".png": "picture", ".jpg": "picture", ".jpeg": "picture", ".tif": "picture", ".tiff": "picture",
     ".dcm": "dicom", ".dicom": "dicom", ".ima": "dicom", ".npy": "stack",
 }  # fmt: skip
-IMAGE_SUFFIXES = tuple(FORMATS)
+IMAGE_SUFFIXES = tuple(suffix for suffix, kind in FORMATS.items() if kind != "pixels")
 # of other known kinds: their headers are not looked at when a tree is searched for DICOM files
 NOT_DICOM_SUFFIXES = (
     *(suffix for suffix, kind in FORMATS.items() if kind != "dicom"),
@@ -27,8 +28,8 @@ def format_of(path: Path) -> str:
     'nifti'
     """
     name = path.name.lower()
-    for suffix in (".nii.gz", path.suffix.lower()):
-        if suffix and name.endswith(suffix) and suffix in FORMATS:
+    for suffix in sorted(FORMATS, key=len, reverse=True):
+        if name.endswith(suffix):
             return FORMATS[suffix]
     if name == "dicomdir":
         return "dicom"

@@ -120,7 +120,9 @@ def _subject(series: Series, found: Scan) -> _Subject:
     def load() -> Volume:
         damaged = damaged_beside(series, found)
         if damaged:
-            reason = f"{len(damaged)} damaged file(s) in its folder may be slices of it, the first {damaged[0].path.name}"
+            reason = (
+                f"{len(damaged)} damaged file(s) in its folder may be slices of it, the first {damaged[0].path.name}"
+            )
             raise ImageError(f"{where}: {reason}", code="damaged_file")
         return load_series(series, where)
 

@@ -43,7 +43,7 @@ def read(path: str | Path, *, series_uid: str | None = None, allow_irregular: bo
         from medseg.imaging.dicom import read_dicom
 
         return read_dicom(path, series=series_uid or member or None, allow_irregular=allow_irregular)
-    if kind == "nifti":
+    if kind in ("nifti", "pixels"):  # the latter are the second file of a pair
         from medseg.imaging.nifti import read_nifti
 
         return read_nifti(path)
@@ -61,6 +61,4 @@ def read(path: str | Path, *, series_uid: str | None = None, allow_irregular: bo
         return read_member(path, member)
     if kind == "stack":
         raise ImageError(f"{path}: a stack holds many images; name one of them as {path.name}#0")
-    if path.name.lower().endswith((".hdr", ".img")):
-        raise ImageError(f"{path}: Analyze files do not say where left is; convert from the original instead")
     raise ImageError(f"{path}: not a supported image; expected one of {', '.join(IMAGE_SUFFIXES)} or a DICOM folder")

@@ -1,13 +1,18 @@
-"""Folders of images: ``imagesTr`` / ``labelsTr``, LUNA16-style annotations, plain."""
+"""Folders of images: ``imagesTr`` / ``labelsTr``, or any order of folders with annotations among the images."""
 
 import re
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 from medseg.data.manifest import Case
 from medseg.data.pseudonyms import Pseudonyms
+from medseg.data.sources.gather import gather_annotations
+from medseg.data.sources.inventory import Inventory
+from medseg.data.sources.masks import mask_files
+from medseg.data.sources.tables import masks_of_table
 from medseg.errors import ManifestError
-from medseg.files import read_csv, safe_name, write_csv
+from medseg.files import files_below, safe_name
 from medseg.imaging import find_inputs
 from medseg.imaging.find import ImageSource, stem_of
 
@@ -41,37 +46,36 @@ def from_training_folders(source: Path) -> list[Case]:
 
 
 def from_image_folder(source: Path, output: Path, pseudonyms: Pseudonyms) -> list[Case]:
-    """Images without annotation, one case an image, or with a LUNA16-style ``annotations.csv``.
+    """Images in any order of folders, one case an image, with the annotations that lie among them.
 
-    Its points are written, in our columns, to ``points.csv`` in `output`; the source is left as it is.
+    Annotations are matched by what they refer to: DICOM objects by UIDs, masks and text files by name. Boxes and
+    points of all formats are written, in our columns, to ``boxes.csv`` and ``points.csv`` in `output`, masks of several
+    readers are listed in ``masks.csv``; the source is left as it is. An image that no annotation names is unlabelled.
+
+    Raises
+    ------
+    MedsegError
+        When there is no image, or an annotation is damaged.
     """
-    found = find_inputs(source.resolve(), name_series=pseudonyms.of_series, exclude=output)
+    files = files_below(source, exclude=output)
+    masks = mask_files(files, source)
+    left_out = [output, *(mask.path for mask in masks), *masks_of_table(source / "masks.csv")]
+    found = find_inputs(source, name_series=pseudonyms.of_series, exclude=left_out)
     if not found:
         raise ManifestError(f"{source}: no image found; expected PNG, JPEG, NIfTI, NRRD, MHA or DICOM files")
-    table = source / "annotations.csv"
-    points = _luna_points(table, output / "points.csv", found) if table.is_file() else None
+    gathered = gather_annotations(source, files, Inventory(found), masks, pseudonyms, exclude=left_out)
+    cells = gathered.write(output)
     return [
         Case(
-            case_id=item.case_id, patient_id=item.patient_id or item.case_id,
-            images=(item.name,), points=points, modality=item.modality,
+            case_id=item.case_id, patient_id=item.patient_id or item.case_id, images=(_name(item),),
+            mask=cells["mask"].get(item.case_id), boxes=cells["boxes"].get(item.case_id),
+            points=cells["points"].get(item.case_id), modality=item.modality,
+            reader=";".join(sorted(gathered.readers.get(item.case_id, ()))),
         )
         for item in found
     ]  # fmt: skip
 
 
-def _luna_points(table: Path, target: Path, found: list[ImageSource]) -> Path:
-    """Check an ``annotations.csv`` (seriesuid, coordX, coordY, coordZ, diameter_mm) and put it into our columns."""
-    _, rows = read_csv(table, needs=("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"))
-    names = {item.series.partition("/")[0]: item.case_id for item in found if item.series}
-    renamed = (
-        {
-            "case_id": names.get(r["seriesuid"], r["seriesuid"]),
-            "x": r["coordX"],
-            "y": r["coordY"],
-            "z": r["coordZ"],
-            "diameter_mm": r["diameter_mm"],
-        }
-        for r in rows
-    )
-    write_csv(target, ("case_id", "x", "y", "z", "diameter_mm"), renamed)
-    return target.resolve()
+def _name(item: ImageSource) -> str:
+    """Absolute name of an image; a series in a folder that may hold others is named by its UID."""
+    return str(replace(item, path=item.path.resolve()).name)

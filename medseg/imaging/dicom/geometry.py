@@ -16,8 +16,8 @@ SAME_PLACE = 0.05  # of the usual gap: nearer slices are doubled
 # A slice may lie this far from its place on the regular grid: 2 % of the gap, or what positions that were rounded to
 # 0.1 mm deviate by, unless that is more than a tenth of the gap.
 GAP_TOLERANCE, ROUNDING_MM, ROUNDING_SHARE = 0.02, 0.06, 0.1
-# Slices that drift sideways by less than this, over the whole volume, are put in line: each then lies within a quarter of
-# a pixel of its place. Directions rounded to three digits do that; a tilted gantry moves them by many pixels.
+# Slices that drift sideways by less than this, over the whole volume, are put in line: each then lies within a quarter
+# of a pixel of its place. Directions rounded to three digits do that; a tilted gantry moves them by many pixels.
 DRIFT_PIXELS = 0.5
 LEAST_SLICES = 3  # of two slices the gap must be confirmed by what the header says of it
 SHOWN = 5  # gaps named in a message
@@ -127,7 +127,9 @@ def _common_plane(frames: Sequence[Frame]) -> tuple[np.ndarray, tuple[float, flo
     orientations = np.array([frame.orientation for frame in frames], dtype=float)
     if np.abs(orientations - orientations[0]).max() > ORIENTATION_TOLERANCE:
         different = len(np.unique(np.round(orientations, 2), axis=0))
-        return Problem("mixed_orientation", f"slices of {different} orientations in one series (a localizer among them?)")
+        return Problem(
+            "mixed_orientation", f"slices of {different} orientations in one series (a localizer among them?)"
+        )
     spacings = np.array([frame.spacing for frame in frames], dtype=float)
     if np.abs(spacings - spacings[0]).max() > SPACING_TOLERANCE:
         found = np.unique(np.round(spacings, 4), axis=0)[:SHOWN].tolist()
@@ -139,7 +141,10 @@ def _common_plane(frames: Sequence[Frame]) -> tuple[np.ndarray, tuple[float, flo
     if abs(lengths[0] - 1) > 1e-2 or abs(lengths[1] - 1) > 1e-2 or abs(row @ column) > 1e-3:
         text = f"ImageOrientationPatient {orientations[0].tolist()} is not two unit vectors at a right angle"
         return Problem("bad_orientation", text)
-    return _right_angles(row, column), (float(spacings[0][1]), float(spacings[0][0]))  # PixelSpacing is (between rows, between columns)
+    return _right_angles(row, column), (
+        float(spacings[0][1]),
+        float(spacings[0][0]),
+    )  # PixelSpacing is (between rows, between columns)
 
 
 def _right_angles(row: np.ndarray, column: np.ndarray) -> np.ndarray:
@@ -184,7 +189,9 @@ def _spacing_problem(along: np.ndarray, gaps: np.ndarray, step: float, stated: f
         number = int(np.rint(multiple - 1)[odd].sum())
         text = f"{number} slice(s) missing: gaps of {listed} along the normal, {step:.2f} mm was expected"
         return Problem("missing_slices", text, resampling=True)
-    text = f"irregular distances between slices: {int(odd.sum())} gap(s) ({listed} along the normal), usual {step:.2f} mm"
+    text = (
+        f"irregular distances between slices: {int(odd.sum())} gap(s) ({listed} along the normal), usual {step:.2f} mm"
+    )
     return Problem("irregular_slices", text, resampling=True)
 
 
@@ -211,4 +218,6 @@ def _notes(along: np.ndarray, step: float) -> tuple[Note, ...]:
     jitter = float(np.abs(np.diff(along) - step).max())
     if jitter <= GAP_TOLERANCE * step:
         return ()
-    return (Note("rounded_positions", f"distances between slices vary by up to {jitter:.3f} mm, as rounded positions do"),)
+    return (
+        Note("rounded_positions", f"distances between slices vary by up to {jitter:.3f} mm, as rounded positions do"),
+    )

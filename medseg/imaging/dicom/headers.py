@@ -132,9 +132,7 @@ def _is_copy(a: Instance, b: Instance) -> bool:
 
 
 def _read_all(files: Sequence[Path]) -> Iterator[Result]:
-    if len(files) < MANY_FILES:
-        yield from map(read_header, files)
-    elif parent_process() is not None:  # a worker makes no workers of its own
+    if len(files) < MANY_FILES or parent_process() is not None:
         yield from map(read_header, files)
     else:
         with worker_pool(WORKERS) as pool:
@@ -193,7 +191,9 @@ def _sorted_out(file: Path, header: Any, offset: int) -> Result:
     is_image = "Rows" in header and not _holds_results(name)
     if not is_image:
         if "Image Storage" in name:
-            return Unreadable(file, "damaged DICOM file: an image without its matrix size, as one that was cut off", True)
+            return Unreadable(
+                file, "damaged DICOM file: an image without its matrix size, as one that was cut off", True
+            )
         return DicomObject(
             file, str(kind), name.removesuffix(" Storage"), str(header.SeriesInstanceUID),
             str(header.get("StudyInstanceUID", "")), str(header.get("Modality", "")), _references(header),
@@ -232,7 +232,9 @@ def directory_files(path: Path) -> list[Path]:
     missing = [file for file in files if not file.is_file()]
     if missing or not files:
         what = f"names {len(missing)} file(s) that are not here, the first {missing[0].name}" if missing else "is empty"
-        raise ImageError(f"{path}: the DICOMDIR {what}; copy the whole medium, or name its folder to read what is there")
+        raise ImageError(
+            f"{path}: the DICOMDIR {what}; copy the whole medium, or name its folder to read what is there"
+        )
     return files
 
 

@@ -1,4 +1,4 @@
-"""One DICOM file without its pixels: what of its header decides which volume its frames belong to, and where they lie."""
+"""One DICOM file without its pixels: what decides which volume its frames belong to, and where they lie."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

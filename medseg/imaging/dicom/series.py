@@ -115,9 +115,7 @@ def _volumes(uid: str, images: list[Instance]) -> list[Series]:
             part = safe_name("-".join(filter(None, (hard, soft))).replace(" ", "")) if hard or soft else ""
             files = dict.fromkeys(frame.path for frame in some)
             placement = _placed(some, sizes)
-            result.append(
-                Series(uid, part, "volume", tuple(owner[path] for path in files), tuple(some), placement)
-            )
+            result.append(Series(uid, part, "volume", tuple(owner[path] for path in files), tuple(some), placement))
     return result
 
 

@@ -79,7 +79,7 @@ def _moved(plane: np.ndarray, offset: np.ndarray, shape: tuple[int, ...]) -> np.
 def _targets(placement: Placement) -> tuple[np.ndarray, float]:
     """Positions along the normal every `step` mm; the step is fitted to the extent, so that no slice is lost."""
     extent = placement.along[-1] - placement.along[0]
-    count = int(round(extent / placement.step)) + 1
+    count = round(float(extent) / placement.step) + 1
     return np.linspace(placement.along[0], placement.along[-1], count), float(extent / (count - 1))
 
 

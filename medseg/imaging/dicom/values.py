@@ -58,7 +58,9 @@ class Rescale:
         if whole and stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2:
             largest = abs(self.slope) * 2**16 + abs(self.intercept)
             if largest < WHOLE_NUMBERS:
-                np.multiply(stored, np.float32(self.slope), out=out, dtype=np.float32, casting="unsafe")
+                out[...] = stored
+                if self.slope != 1:
+                    out *= np.float32(self.slope)
                 if self.intercept:
                     out += np.float32(self.intercept)
                 return ()

@@ -10,6 +10,7 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from medseg.errors import OutputError
 from medseg.imaging.dicom.source import SourceSeries
+from medseg.imaging.objects.building import building
 from medseg.imaging.objects.evidence import study_header
 from medseg.imaging.objects.provenance import NOTICE, Provenance
 from medseg.imaging.objects.reference_headers import instance_reference, reference_headers, referenced_series
@@ -55,6 +56,18 @@ def build_capture(
         When there is no picture, one is not RGB of 8 bits, DICOM cannot hold their size, or the source lacks UIDs.
     """
     frames = _frames(pictures)
+    with building("capture"):
+        return _image(frames, source, provenance, description, compression, result)
+
+
+def _image(
+    frames: np.ndarray,
+    source: SourceSeries,
+    provenance: Provenance,
+    description: str,
+    compression: str,
+    result: ResultIdentity,
+) -> pydicom.Dataset:
     capture = study_header(source)
     capture.pop("SpecificCharacterSet", None)  # the source's may be invalid
     capture.update(_series(source, provenance, description, result))

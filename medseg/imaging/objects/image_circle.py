@@ -35,7 +35,7 @@ def circle_points(index_xy: np.ndarray, radius: float, shape: tuple[int, int]) -
     >>> circle_points(np.array([3.0, 2.0]), 1.5, (10, 10)).tolist()
     [[3.5, 2.5], [5.0, 2.5]]
     >>> circle_points(np.array([9.0, 2.0]), 1.5, (10, 10)).tolist()
-    [[9.5, 2.5], [8.0, 2.5]]
+    [[9.5, 2.5], [9.5, 4.0]]
     """
     size = np.array([shape[1], shape[0]], dtype=float)
     centre = np.asarray(index_xy, dtype=float) + PIXEL_CENTRE

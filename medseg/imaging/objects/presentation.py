@@ -10,6 +10,8 @@ from pydicom.valuerep import format_number_as_ds
 
 from medseg.errors import OutputError
 from medseg.imaging.dicom.source import SourceSeries
+from medseg.imaging.objects.building import building
+from medseg.imaging.objects.evidence import study_header
 from medseg.imaging.objects.image_circle import PIXEL_CENTRE, circle_points, ellipse_outline
 from medseg.imaging.objects.presentation_grey import ImageFrame, image_frames, set_grey_scale
 from medseg.imaging.objects.provenance import NOTICE, Provenance
@@ -75,31 +77,46 @@ def build_presentation(
     OutputError
         When the source lacks UIDs, is in colour, or a finding lies on none of its images.
     """
+    _check(findings, grid, source)
+    shown = window if grid.unit == "mm" else None
+    labels = [_label(number, finding, settings) for number, finding in enumerate(findings, start=1)]
+    with building("presentation state"):
+        return _state(findings, labels, grid, source, provenance, shown, result)
+
+
+def _state(
+    findings: Sequence[Finding],
+    labels: Sequence[str],
+    grid: Grid,
+    source: SourceSeries,
+    provenance: Provenance,
+    window: tuple[float, float] | None,
+    result: ResultIdentity,
+) -> pydicom.Dataset:
     import highdicom as hd
 
     header, images = result_header(source), reference_headers(source)
-    _check(findings, grid, source)
     # a stand-in for all images, whose classes the library may not know; the references to them replace it below
     header.Rows, header.Columns, header.SamplesPerPixel = images[0].Rows, images[0].Columns, 1
     frames = image_frames(source)
     layer = hd.pr.GraphicLayer(LAYER, 1, description=NOTICE, display_color=hd.color.CIELabColor.from_string(COLOUR))
-    labels = [_label(number, finding, settings) for number, finding in enumerate(findings, start=1)]
     state = hd.pr.GrayscaleSoftcopyPresentationState(
         referenced_images=[header],
         content_label=LAYER,
         graphic_layers=[layer],
-        **identity(source, provenance, "findings", given=result, texts=labels),
+        **identity(source, provenance, "findings", given=result, texts=list(labels)),
     )
     state.Laterality = source.datasets[0].get("Laterality") or ""  # type 2C (PS3.3 C.7.3.1)
     state.ReferencedSeriesSequence = referenced_series(images, "ReferencedImageSequence")
     annotations = list(_annotations(findings, labels, grid, frames, header, layer))
     state.GraphicAnnotationSequence = [*annotations, _notice(len(findings), header, layer)]
-    set_grey_scale(state, frames, window if grid.unit == "mm" else None)
+    set_grey_scale(state, frames, window)
     _set_pixel_shape(state.DisplayedAreaSelectionSequence[0], frames[0], grid)
     return state
 
 
 def _check(findings: Sequence[Finding], grid: Grid, source: SourceSeries) -> None:
+    study_header(source)  # refuses a source without UIDs
     units = {finding.unit for finding in findings} - {grid.unit}
     if units:
         raise OutputError(f"findings in {units.pop()} cannot be shown on an image in {grid.unit}")

@@ -8,7 +8,9 @@ import pydicom
 from medseg.errors import OutputError
 from medseg.imaging.dicom.source import SourceSeries
 from medseg.imaging.objects import report_codes as codes
+from medseg.imaging.objects.building import building
 from medseg.imaging.objects.codes import to_coded_concept
+from medseg.imaging.objects.evidence import study_header
 from medseg.imaging.objects.opened import coded_term
 from medseg.imaging.objects.provenance import NOTICE, Provenance
 from medseg.imaging.objects.reference_headers import reference_headers, referenced_series, result_header
@@ -21,6 +23,8 @@ from medseg.volume import Grid
 
 if TYPE_CHECKING:
     from highdicom.sr import ContentSequence, MeasurementReport, ObservationContext
+
+    from medseg.imaging.objects.report_groups import Group
 
 __all__ = ["build_report"]
 
@@ -72,40 +76,49 @@ def build_report(
     OutputError
         When the source lacks UIDs, findings and grid differ in unit, or a projection's source is not one image.
     """
-    import highdicom as hd
-
-    header, images = result_header(source), reference_headers(source)
     _check(findings, grid, source)
     context = GroupContext(
         grid=grid, source=source, settings=settings, provenance=provenance, pixel_spacing_mm=pixel_spacing_mm,
         parameters=_parameters(provenance, operating_point), uid_seed=result.uid_seed, segmentation=segmentation,
         segments={} if segmentation is None else _tracked(segmentation),
     )  # fmt: skip
-    groups = [finding_group(number, finding, context) for number, finding in enumerate(findings, start=1)]
+    with building("report"):
+        groups = [finding_group(number, finding, context) for number, finding in enumerate(findings, start=1)]
+        terms = [settings.term(finding.name) for finding in findings]
+        return _document(groups or [empty_group(context)], terms, context, result)
+
+
+def _document(
+    groups: "Sequence[Group]", terms: Sequence[CodedTerm], context: GroupContext, result: ResultIdentity
+) -> pydicom.Dataset:
+    import highdicom as hd
+
+    source, provenance, settings = context.source, context.provenance, context.settings
+    images, procedure = reference_headers(source), _procedure(source)
     content = hd.sr.MeasurementReport(
         observation_context=_observer(provenance),
-        procedure_reported=to_coded_concept(_procedure(source)),
-        imaging_measurements=groups or [empty_group(context)],
+        procedure_reported=to_coded_concept(procedure),
+        imaging_measurements=groups,
     )
     _add_library(content, images)
-    others = [] if segmentation is None else [segmentation]
-    terms = [settings.term(finding.name) for finding in findings] + [settings.finding, _procedure(source)]
-    texts = [term.meaning for term in [*terms, settings.site] if term is not None]
+    objects = [*images] if context.segmentation is None else [*images, context.segmentation]
+    texts = [term.meaning for term in [*terms, settings.finding, procedure, settings.site] if term is not None]
     names = identity(source, provenance, "report", given=result, texts=texts)
     names.pop("content_description")  # no attribute of reports
-    document = (hd.sr.ComprehensiveSR if grid.unit == "px" else hd.sr.Comprehensive3DSR)(
-        evidence=[header, *images, *others],
+    document = (hd.sr.ComprehensiveSR if context.grid.unit == "px" else hd.sr.Comprehensive3DSR)(
+        evidence=[result_header(source), *objects],
         content=content,
         is_complete=True,
         is_final=False,
         is_verified=False,
         **names,
     )
-    document.CurrentRequestedProcedureEvidenceSequence = [_evidence(source, [*images, *others])]
+    document.CurrentRequestedProcedureEvidenceSequence = [_evidence(source, objects)]
     return document
 
 
 def _check(findings: Sequence[Finding], grid: Grid, source: SourceSeries) -> None:
+    study_header(source)  # refuses a source without UIDs
     units = {finding.unit for finding in findings} - {grid.unit}
     if units:
         raise OutputError(f"findings in {units.pop()} cannot be reported on an image in {grid.unit}")

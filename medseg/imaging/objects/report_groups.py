@@ -30,6 +30,12 @@ if TYPE_CHECKING:
         VolumetricROIMeasurementsAndQualitativeEvaluations,
     )
 
+    Group = (
+        MeasurementsAndQualitativeEvaluations
+        | PlanarROIMeasurementsAndQualitativeEvaluations
+        | VolumetricROIMeasurementsAndQualitativeEvaluations
+    )
+
 __all__ = ["GroupContext", "empty_group", "finding_group"]
 
 
@@ -61,9 +67,7 @@ class GroupContext:
         return self.grid.unit == "px" or self.grid.shape[0] == 1
 
 
-def finding_group(
-    number: int, finding: Finding, context: GroupContext
-) -> "PlanarROIMeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations":
+def finding_group(number: int, finding: Finding, context: GroupContext) -> "Group":
     """Measurement group of one finding.
 
     A sphere or circle of the finding's size around its centre is its region: SCOORD3D in the patient's coordinates, or
@@ -98,7 +102,7 @@ def finding_group(
     return group
 
 
-def empty_group(context: GroupContext) -> "MeasurementsAndQualitativeEvaluations":
+def empty_group(context: GroupContext) -> "Group":
     """Group that says that the algorithm found nothing: a report has at least one (PS3.16 TID 1500, row 6)."""
     import highdicom as hd
 

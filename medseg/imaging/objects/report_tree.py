@@ -14,9 +14,9 @@ __all__ = ["Image", "by_name", "children", "descendants", "image_of", "is_named"
 Image = tuple[str, str, int]  # SOP Instance UID, SOP Class UID, number of the frame from 1
 
 
-def is_named(item: pydicom.Dataset, *terms: CodedTerm, keyword: str = "ConceptNameCodeSequence") -> bool:
+def is_named(item: pydicom.Dataset, *terms: CodedTerm) -> bool:
     """Whether the concept name of an item is one of the terms; codes of SNOMED RT (SRT) are those of SNOMED CT."""
-    name = coded_term(item, keyword)
+    name = coded_term(item, "ConceptNameCodeSequence")
     if name is None:
         return False
     code = Code(name.value, name.scheme, name.meaning)
