@@ -14,23 +14,26 @@ def prepare(
     source: Annotated[Path, typer.Argument(help="folder of images, data set of a known layout, or manifest")],
     output: Annotated[Path, typer.Option("-o", "--output", help="folder for the data set")],
     pipeline: Annotated[
-        str | None, typer.Option("-p", "--pipeline", help="also fill the cache for this pipeline")
+        str | None, typer.Option("-p", "--pipeline", help="choose channels by its rules, and fill its cache")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="processes")] = 2,
 ) -> None:
     """Make a data set: dataset.csv, fingerprint.json and, with a pipeline, the cache."""
     from medseg.data.prepare import prepare as prepare_data
 
-    result = prepare_data(source, output, workers=workers)
-    print(f"{result.path}: {result.n_cases} cases, {len(result.duplicates)} duplicate pairs")
-    failures = dict(result.failures)
+    settings = None
     if pipeline is not None:
         from medseg.config import load_pipeline
+
+        settings = load_pipeline(pipeline)
+    result = prepare_data(source, output, settings=None if settings is None else settings.input, workers=workers)
+    print(f"{result.path}: {result.n_cases} cases, {len(result.duplicates)} duplicate pairs")
+    failures = dict(result.failures)
+    if settings is not None:
         from medseg.data.manifest import load_manifest
         from medseg.data.splits import split_patients
         from medseg.training.train import prepare_training
 
-        settings = load_pipeline(pipeline)
         manifest = load_manifest(output)
         splits = split_patients(manifest, settings.split, seed=settings.training.seed)
         _, plan, failed = prepare_training(settings, manifest, splits, workers=workers)

@@ -9,6 +9,9 @@ import numpy as np
 from medseg.data.annotations import read_lesions
 from medseg.data.duplicates import Signature, signature
 from medseg.data.manifest import Case
+from medseg.data.settings import InputSettings
+from medseg.data.stacking import read_channels
+from medseg.errors import ImageError
 from medseg.imaging import read
 
 __all__ = ["CaseFacts", "examine", "summarise"]
@@ -26,27 +29,30 @@ class CaseFacts:
     n_lesions: int | None
 
 
-def examine(case: Case) -> CaseFacts:
+def examine(case: Case, settings: InputSettings | None = None) -> CaseFacts:
     """Read a case with its annotation and note its facts.
+
+    Parameters
+    ----------
+    settings : InputSettings, optional
+        Of the pipeline that the data are for: its channels must fit together.
 
     Raises
     ------
     MedsegError
         When the image or the annotation cannot be used.
     """
-    volume = read(case.files[0])
+    single = settings is None or len(case.images) == 1
+    volume = read(case.files[0]) if single else read_channels(case.images, case.case_id, settings)  # type: ignore[arg-type]
     array = volume.array
     if not np.isfinite(array).all():
-        from medseg.errors import ImageError
-
         raise ImageError(f"case {case.case_id}: the image holds values that are not finite (NaN or infinity)")
     if array.min() == array.max():
-        from medseg.errors import ImageError
-
         found = "all zero" if not array.any() else "constant"
         raise ImageError(f"case {case.case_id}: the image is {found}: there is nothing to see in it")
-    for image in case.files[1:]:
-        read(image)
+    if settings is None:
+        for image in case.files[1:]:
+            read(image)
     every = read_lesions(case, volume.grid, volume.pixel_spacing_mm)
     lesions = None if every is None else [lesion for lesion in every if not lesion.ignore]
     body = array[array > array.min()]

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from medseg.data.annotations import check_annotations
@@ -10,6 +11,7 @@ from medseg.data.duplicates import DuplicatePair, find_duplicates
 from medseg.data.fingerprint import CaseFacts, examine, summarise
 from medseg.data.manifest import Case, write_manifest
 from medseg.data.pseudonyms import Pseudonyms, without_paths
+from medseg.data.settings import InputSettings
 from medseg.data.sources import find_cases
 from medseg.data.store import is_stack
 from medseg.errors import ManifestError, MedsegError, OutputError
@@ -33,11 +35,18 @@ class PrepareResult:
     duplicates: list[DuplicatePair]
 
 
-def prepare(source: str | Path, output: str | Path, *, workers: int = 2) -> PrepareResult:
+def prepare(
+    source: str | Path, output: str | Path, *, settings: InputSettings | None = None, workers: int = 2
+) -> PrepareResult:
     """Make a data set: ``dataset.csv``, ``fingerprint.json``, ``duplicates.csv``, ``pseudonyms.json``.
 
     The source is read, never changed. A case that cannot be used is left out and reported. Patients get
     pseudonyms; cases keep the names of their files unless they are the patient's.
+
+    Parameters
+    ----------
+    settings : InputSettings, optional
+        Of a pipeline: its rules choose which series of a DICOM study become the channels of its case.
 
     Raises
     ------
@@ -48,10 +57,10 @@ def prepare(source: str | Path, output: str | Path, *, workers: int = 2) -> Prep
     if not source.exists():
         raise ManifestError(f"{source}: no such file or folder")
     with exclusive(output):
-        return _prepare(source, output, workers=workers)
+        return _prepare(source, output, settings, workers)
 
 
-def _prepare(source: Path, output: Path, *, workers: int) -> PrepareResult:
+def _prepare(source: Path, output: Path, settings: InputSettings | None, workers: int) -> PrepareResult:
     stamp = output / "prepared.json"
     about = {"schema_version": 1, "source": str(source.resolve())}
     if stamp.is_file() and read_json(stamp) != about:
@@ -59,10 +68,11 @@ def _prepare(source: Path, output: Path, *, workers: int) -> PrepareResult:
     if not stamp.is_file() and (output / "dataset.csv").is_file() and output.resolve() != source.resolve():
         raise OutputError(f"{output}: already holds a data set that `prepare` did not make; choose another folder")
     pseudonyms = Pseudonyms(output)
-    cases = find_cases(source, output, pseudonyms)
+    cases, refused = find_cases(source, output, pseudonyms, () if settings is None else settings.series)
     check_annotations(cases)
     write_json(stamp, about)
-    facts, failures = _examine_all([case for case in cases if not is_stack(case)], workers)
+    facts, failures = _examine_all([case for case in cases if not is_stack(case)], settings, workers)
+    failures |= refused
     if not facts and not any(map(is_stack, cases)):
         raise ManifestError(f"{source}: no case can be used; the first reason: {next(iter(failures.values()))}")
     kept = [_finished(case, facts.get(case.case_id), pseudonyms) for case in cases if case.case_id not in failures]
@@ -87,10 +97,12 @@ def _finished(case: Case, facts: CaseFacts | None, pseudonyms: Pseudonyms) -> Ca
     return replace(case, patient_id=pseudonyms.of(case.patient_id), label=label)
 
 
-def _examine_all(cases: list[Case], workers: int) -> tuple[dict[str, CaseFacts], dict[str, str]]:
+def _examine_all(
+    cases: list[Case], settings: InputSettings | None, workers: int
+) -> tuple[dict[str, CaseFacts], dict[str, str]]:
     facts: dict[str, CaseFacts] = {}
     failures: dict[str, str] = {}
-    for case, (found, reason) in zip(cases, track(_results(cases, workers), "reading cases", len(cases))):
+    for case, (found, reason) in zip(cases, track(_results(cases, settings, workers), "reading cases", len(cases))):
         if found is None:
             failures[case.case_id] = without_paths(reason, case.files)
         else:
@@ -98,16 +110,17 @@ def _examine_all(cases: list[Case], workers: int) -> tuple[dict[str, CaseFacts],
     return facts, failures
 
 
-def _results(cases: list[Case], workers: int) -> Iterator[tuple[CaseFacts | None, str]]:
+def _results(cases: list[Case], settings: InputSettings | None, workers: int) -> Iterator[tuple[CaseFacts | None, str]]:
+    one = partial(_one, settings=settings)
     if workers < 2 or len(cases) < 8:
-        yield from map(_one, cases)
+        yield from map(one, cases)
         return
     with worker_pool(workers) as pool:
-        yield from pool.map(_one, cases, chunksize=4)
+        yield from pool.map(one, cases, chunksize=4)
 
 
-def _one(case: Case) -> tuple[CaseFacts | None, str]:
+def _one(case: Case, settings: InputSettings | None) -> tuple[CaseFacts | None, str]:
     try:
-        return examine(case), ""
+        return examine(case, settings), ""
     except MedsegError as error:
         return None, str(error)

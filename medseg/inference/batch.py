@@ -8,12 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from medseg.data.annotations import read_lesions, read_mask
-from medseg.data.manifest import Case, load_manifest
 from medseg.data.channel_settings import ChannelRule
 from medseg.data.channels import choose_channels
+from medseg.data.manifest import Case, load_manifest
 from medseg.data.preprocess import Prepared, prepare_image
 from medseg.data.pseudonyms import Pseudonyms, without_paths
 from medseg.data.stacking import read_channels
@@ -168,11 +167,13 @@ def _of_source(item: ImageSource, pseudonyms: Pseudonyms) -> _Input:
 
 
 def _of_studies(found: list[ImageSource], rules: Sequence[ChannelRule], pseudonyms: Pseudonyms) -> list[_Input]:
-    """One case a study, its series chosen as channels; files that are no DICOM images stay cases of their own."""
+    """One case a study, named after its first channel; files that are no DICOM images stay cases of their own."""
     inputs = [_of_source(item, pseudonyms) for item in found if item.description is None]
+    names = {item.name: item.case_id for item in found}
     for study in choose_channels(found, rules):
         patient = pseudonyms.of(study.patient_id) if study.patient_id else ""
-        name = pseudonyms.of_series(f"{study.study}/{study.patient_id}")  # one study may be filed under two patients
+        first = study.images[0] if study.images else None
+        name = pseudonyms.of_series(study.study) if first is None else names[first]
         inputs.append(_Input(name, patient, study.images, True, None, study.notes, study.error))
     return inputs
 

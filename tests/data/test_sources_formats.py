@@ -288,7 +288,7 @@ def test_real_yolo_slices(tmp_path, real_data):
     from medseg.data.pseudonyms import Pseudonyms
     from medseg.data.sources import find_cases
 
-    cases = find_cases(real_data / "brain_tumor_t1gd", tmp_path, Pseudonyms(tmp_path))
+    cases, _ = find_cases(real_data / "brain_tumor_t1gd", tmp_path, Pseudonyms(tmp_path))
     assert len(cases) == 383
     assert all(case.boxes is not None for case in cases)
     found = dict(zip((name for name, *_ in boxes_of(tmp_path)), boxes_of(tmp_path)))

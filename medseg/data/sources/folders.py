@@ -2,19 +2,21 @@
 
 import re
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
+from medseg.data.channel_settings import ChannelRule
 from medseg.data.manifest import Case
 from medseg.data.pseudonyms import Pseudonyms
 from medseg.data.sources.gather import gather_annotations
 from medseg.data.sources.inventory import Inventory
 from medseg.data.sources.masks import mask_files
+from medseg.data.sources.studies import cases_of_studies
 from medseg.data.sources.tables import masks_of_table
 from medseg.errors import ManifestError
 from medseg.files import files_below, safe_name
 from medseg.imaging import find_inputs
-from medseg.imaging.find import ImageSource, stem_of
+from medseg.imaging.find import stem_of
 
 __all__ = ["from_image_folder", "from_training_folders"]
 
@@ -45,12 +47,24 @@ def from_training_folders(source: Path) -> list[Case]:
     ]  # fmt: skip
 
 
-def from_image_folder(source: Path, output: Path, pseudonyms: Pseudonyms) -> list[Case]:
+def from_image_folder(
+    source: Path, output: Path, pseudonyms: Pseudonyms, rules: Sequence[ChannelRule] = ()
+) -> tuple[list[Case], dict[str, str]]:
     """Images in any order of folders, one case an image, with the annotations that lie among them.
 
     Annotations are matched by what they refer to: DICOM objects by UIDs, masks and text files by name. Boxes and
     points of all formats are written, in our columns, to ``boxes.csv`` and ``points.csv`` in `output`, masks of several
     readers are listed in ``masks.csv``; the source is left as it is. An image that no annotation names is unlabelled.
+
+    Parameters
+    ----------
+    rules : sequence of ChannelRule
+        With them the series of a DICOM study become the channels of one case.
+
+    Returns
+    -------
+    (list of Case, dict)
+        The cases, and the reason of each study whose channels cannot be chosen.
 
     Raises
     ------
@@ -60,22 +74,18 @@ def from_image_folder(source: Path, output: Path, pseudonyms: Pseudonyms) -> lis
     files = files_below(source, exclude=output)
     masks = mask_files(files, source)
     left_out = [output, *(mask.path for mask in masks), *masks_of_table(source / "masks.csv")]
-    found = find_inputs(source, name_series=pseudonyms.of_series, exclude=left_out)
+    found = find_inputs(source.resolve(), name_series=pseudonyms.of_series, exclude=left_out)
     if not found:
         raise ManifestError(f"{source}: no image found; expected PNG, JPEG, NIfTI, NRRD, MHA or DICOM files")
     gathered = gather_annotations(source, files, Inventory(found), masks, pseudonyms, exclude=left_out)
     cells = gathered.write(output)
-    return [
+    cases = [
         Case(
-            case_id=item.case_id, patient_id=item.patient_id or item.case_id, images=(_name(item),),
+            case_id=item.case_id, patient_id=item.patient_id or item.case_id, images=(item.name,),
             mask=cells["mask"].get(item.case_id), boxes=cells["boxes"].get(item.case_id),
             points=cells["points"].get(item.case_id), modality=item.modality,
             reader=";".join(sorted(gathered.readers.get(item.case_id, ()))),
         )
         for item in found
     ]  # fmt: skip
-
-
-def _name(item: ImageSource) -> str:
-    """Absolute name of an image; a series in a folder that may hold others is named by its UID."""
-    return str(replace(item, path=item.path.resolve()).name)
+    return cases_of_studies(cases, found, rules, pseudonyms) if rules else (cases, {})

@@ -130,7 +130,7 @@ def combined(shapes: Sequence[Shape]) -> Shape:
     gaps = gaps[gaps > SAME_PLANE_MM]
     if len(gaps) == 0:
         return Shape(centre, float(sizes.sum()), 2, normal)
-    return Shape(centre, float(sizes.sum() * gaps.sum()), 3)
+    return Shape(centre, float(sizes.sum() * np.median(gaps)), 3)
 
 
 def _parallel(shape: Shape, normal: np.ndarray) -> bool:
