@@ -10,7 +10,7 @@ import medseg
 ROOT = Path(medseg.__file__).parent
 ORDER = [
     "cli", "service", "reporting", "tuning", "experiment", "training", "inference", "planning", "config", "detectors",
-    "networks", "parallel", "drawing", "data", "imaging", "evaluation",
+    "networks", "parallel", "drawing", "data", "privacy", "imaging", "evaluation",
 ]  # fmt: skip
 # the loading of checkpoints is shared by training and inference; validation figures are lines of text
 ALLOWED = {("inference", "training.checkpoint")}

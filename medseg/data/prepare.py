@@ -61,15 +61,16 @@ def prepare(
 
 
 def _prepare(source: Path, output: Path, settings: InputSettings | None, workers: int) -> PrepareResult:
-    stamp = output / "prepared.json"
-    about = {"schema_version": 1, "source": str(source.resolve())}
+    stamp, pseudonyms = output / "prepared.json", Pseudonyms(output)
+    about = {"schema_version": 1, "source": pseudonyms.of(str(source.resolve()))}  # its path may name a patient
     if stamp.is_file() and read_json(stamp) != about:
         raise OutputError(f"{output}: was prepared from another source; choose another folder")
     if not stamp.is_file() and (output / "dataset.csv").is_file() and output.resolve() != source.resolve():
         raise OutputError(f"{output}: already holds a data set that `prepare` did not make; choose another folder")
-    pseudonyms = Pseudonyms(output)
     cases, refused = find_cases(source, output, pseudonyms, () if settings is None else settings.series)
     check_annotations(cases)
+    if not stamp.is_file():
+        pseudonyms.save({})  # before what is written with its key
     write_json(stamp, about)
     facts, failures = _examine_all([case for case in cases if not is_stack(case)], settings, workers)
     failures |= refused
