@@ -28,6 +28,7 @@ def predict(
         typer.Option(min=0, max=1, help="report findings from this score on (default: chosen on validation)"),
     ] = None,
     show_reference: Annotated[bool, typer.Option(help="draw the manifest's lesions into the overlays")] = False,
+    pseudonymise_names: Annotated[bool, typer.Option(help="name cases by pseudonyms, not by their files")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
 ) -> None:
     """Predict images in batch into a prediction folder."""
@@ -37,7 +38,14 @@ def predict(
     loaded = load_model(model, device=device, operating_point=threshold)
     kinds = None if save is None else [kind.strip() for kind in save.split(",") if kind.strip()]
     result = predict_batch(
-        loaded, input, output, subset=subset, save=kinds, resume=resume, show_reference=show_reference
+        loaded,
+        input,
+        output,
+        subset=subset,
+        save=kinds,
+        resume=resume,
+        show_reference=show_reference,
+        hide_names=pseudonymise_names,
     )
     print(f"{result.path}: {result.n_cases} cases")
     some_failed(result.failures)

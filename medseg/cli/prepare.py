@@ -16,6 +16,7 @@ def prepare(
     pipeline: Annotated[
         str | None, typer.Option("-p", "--pipeline", help="choose channels by its rules, and fill its cache")
     ] = None,
+    pseudonymise_names: Annotated[bool, typer.Option(help="name cases by pseudonyms, not by their files")] = False,
     workers: Annotated[int, typer.Option(min=1, help="processes")] = 2,
 ) -> None:
     """Make a data set: dataset.csv, fingerprint.json and, with a pipeline, the cache."""
@@ -26,7 +27,13 @@ def prepare(
         from medseg.config import load_pipeline
 
         settings = load_pipeline(pipeline)
-    result = prepare_data(source, output, settings=None if settings is None else settings.input, workers=workers)
+    result = prepare_data(
+        source,
+        output,
+        settings=None if settings is None else settings.input,
+        hide_names=pseudonymise_names,
+        workers=workers,
+    )
     print(f"{result.path}: {result.n_cases} cases, {len(result.duplicates)} duplicate pairs")
     failures = dict(result.failures)
     if settings is not None:

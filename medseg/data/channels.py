@@ -196,11 +196,10 @@ def _relations(chosen: dict[str, _Candidate | None]) -> list[Note]:
 
 
 def _describe(series: Series) -> str:
-    """A series by what it says of itself: never by a name, an ID or a UID."""
-    facts = series.first.facts
-    text = next(filter(None, map(facts.get, ("SeriesDescription", "ProtocolName", "SequenceName"))), None)
+    """A series by its number: descriptions are free text, in which patients' names have been found."""
+    number = series.first.facts.get("SeriesNumber", "")
     part = f" {series.part}" if series.part else ""
-    return (f"'{text}'" if text else "a series without description") + f"{part} ({series.first.modality})"
+    return (f"series {number}" if number else "a series without number") + f"{part} ({series.first.modality})"
 
 
 def _listing(candidates: Sequence[_Candidate]) -> str:

@@ -36,7 +36,12 @@ class PrepareResult:
 
 
 def prepare(
-    source: str | Path, output: str | Path, *, settings: InputSettings | None = None, workers: int = 2
+    source: str | Path,
+    output: str | Path,
+    *,
+    settings: InputSettings | None = None,
+    hide_names: bool = False,
+    workers: int = 2,
 ) -> PrepareResult:
     """Make a data set: ``dataset.csv``, ``fingerprint.json``, ``duplicates.csv``, ``pseudonyms.json``.
 
@@ -47,6 +52,8 @@ def prepare(
     ----------
     settings : InputSettings, optional
         Of a pipeline: its rules choose which series of a DICOM study become the channels of its case.
+    hide_names : bool
+        Name cases by keyed hashes and not by the stems of their files, which may be patients' names.
 
     Raises
     ------
@@ -57,11 +64,13 @@ def prepare(
     if not source.exists():
         raise ManifestError(f"{source}: no such file or folder")
     with exclusive(output):
-        return _prepare(source, output, settings, workers)
+        return _prepare(source, output, settings, Pseudonyms(output, hides_names=hide_names), workers)
 
 
-def _prepare(source: Path, output: Path, settings: InputSettings | None, workers: int) -> PrepareResult:
-    stamp, pseudonyms = output / "prepared.json", Pseudonyms(output)
+def _prepare(
+    source: Path, output: Path, settings: InputSettings | None, pseudonyms: Pseudonyms, workers: int
+) -> PrepareResult:
+    stamp = output / "prepared.json"
     about = {"schema_version": 1, "source": pseudonyms.of(str(source.resolve()))}  # its path may name a patient
     if stamp.is_file() and read_json(stamp) != about:
         raise OutputError(f"{output}: was prepared from another source; choose another folder")

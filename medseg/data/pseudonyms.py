@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from medseg.errors import ManifestError
-from medseg.files import files_below, read_json, write_json
+from medseg.files import files_below, read_json, safe_name, write_json
 from medseg.privacy.excepted import PSEUDONYMS
 
 __all__ = ["FILE", "Pseudonyms", "without_paths"]
@@ -33,10 +33,13 @@ class Pseudonyms:
     ----------
     folder : Path
         `FILE` in it holds the key and the source paths, and is for its owner alone (mode 0600).
+    hides_names : bool
+        Whether cases of plain files get pseudonyms too, not the stems of their files.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, hides_names: bool = False) -> None:
         self.path = folder / FILE
+        self.hides_names = hides_names
         self.key = secrets.token_hex(32)
         if self.path.is_file():
             self.key = str(read_json(self.path, needs=("key",), error=ManifestError)["key"])
@@ -51,6 +54,10 @@ class Pseudonyms:
     def of_series(self, series_uid: str) -> str:
         """Pseudonym of a Series Instance UID: the name of a case from bare DICOM."""
         return self.of(series_uid, "s")
+
+    def of_file(self, stem: str) -> str:
+        """Name of a case from the stem of its file: as it is, or a pseudonym where names may tell who it is."""
+        return self.of_case(stem) if self.hides_names else safe_name(stem)
 
     def of_case(self, stem: str, *, holds: Callable[[str], bool] | None = None) -> str:
         """Name of a case for the stem of its file, which may be named after the patient.

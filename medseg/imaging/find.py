@@ -47,13 +47,21 @@ class ImageSource:
         return f"{self.path}#{self.series}" if self.series else str(self.path)
 
 
-def find_inputs(path: str | Path, *, name_series: Callable[[str], str], exclude: Exclude = None) -> list[ImageSource]:
+def find_inputs(
+    path: str | Path,
+    *,
+    name_series: Callable[[str], str],
+    name_file: Callable[[str], str] = safe_name,
+    exclude: Exclude = None,
+) -> list[ImageSource]:
     """List the images at or below `path`: one case a file, one a DICOM series.
 
     Parameters
     ----------
     name_series : callable
         Gives the pseudonym of a Series Instance UID.
+    name_file : callable
+        Gives the name of a case from the stem of its file, for other formats.
     exclude : Path or collection of Path, optional
         Folders and files that are left out: the output, where it lies inside `path`.
 
@@ -72,7 +80,7 @@ def find_inputs(path: str | Path, *, name_series: Callable[[str], str], exclude:
         raise ImageError(f"{path}: no such file or folder")
     files = files_below(path, exclude=exclude)
     plain = [file for file in files if format_of(file) in ("nifti", "itk", "picture")]
-    sources = [ImageSource(safe_name(stem_of(file)), file) for file in plain]
+    sources = [ImageSource(name_file(stem_of(file)), file) for file in plain]
     if len(plain) < len(files):
         sources += _dicom_sources(path, name_series, exclude)
     seen: dict[str, Path] = {}

@@ -64,6 +64,7 @@ def predict_batch(
     save: Sequence[str] | None = None,
     resume: bool = False,
     show_reference: bool = False,
+    hide_names: bool = False,
 ) -> PredictResult:
     """Predict every image of `source` into a prediction folder.
 
@@ -78,6 +79,8 @@ def predict_batch(
         make one, unless given.
     show_reference : bool
         Draw the manifest's lesions into the overlays (never into any figure).
+    hide_names : bool
+        Name cases by keyed hashes and not by the stems of their files, which may be patients' names.
 
     Raises
     ------
@@ -86,7 +89,7 @@ def predict_batch(
     """
     save = default_save(model) if save is None else save
     check_save(save, model)
-    pseudonyms = Pseudonyms(Path(output))
+    pseudonyms = Pseudonyms(Path(output), hides_names=hide_names)
     inputs = _inputs(model, Path(source), subset, pseudonyms, exclude=Path(output))
     about = {
         "pipeline": model.pipeline.name,
@@ -95,6 +98,7 @@ def predict_batch(
         "settings": {
             "inference": model.pipeline.inference.model_dump(mode="json"),
             "subset": subset,
+            "pseudonymise_names": hide_names,
             "operating_point": model.operating_point,
         },
         "save": sorted(save),
@@ -107,7 +111,11 @@ def predict_batch(
     }
     with exclusive(output):
         folder = PredictionFolder(Path(output), about, resume=resume)
-        named = {item.case_id: item.files[0] for item in inputs if item.from_dicom and item.files}
+        named = {
+            item.case_id: item.files[0]
+            for item in inputs
+            if item.files and (item.from_dicom or (hide_names and item.case is None))
+        }
         if named:  # before the first case: a run that is killed must go on under the same names
             pseudonyms.save(named)
         return _predict_all(model, inputs, folder, save, resume=resume, show_reference=show_reference)
@@ -154,7 +162,9 @@ def _inputs(model: Model, source: Path, subset: str, pseudonyms: Pseudonyms, *, 
         return [_Input(c.case_id, c.patient_id, c.images, False, c) for c in cases]
     if subset != "all":
         raise ConfigError(f"--subset {subset} needs a manifest as input, found {source}")
-    found = find_inputs(source.resolve(), name_series=pseudonyms.of_series, exclude=exclude)
+    found = find_inputs(
+        source.resolve(), name_series=pseudonyms.of_series, name_file=pseudonyms.of_file, exclude=exclude
+    )
     if not found:
         raise ImageError(f"{source}: no image found; expected PNG, JPEG, NIfTI, NRRD, MHA or DICOM files")
     rules = model.pipeline.input.series

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from medseg.data.channel_settings import ChannelRule
 from medseg.data.channels import choose_channels
-from medseg.data.stacking import stack_channels
 from medseg.data.settings import InputSettings
+from medseg.data.stacking import stack_channels
 from medseg.imaging import find_inputs, read
 from medseg.imaging.dicom.instance import Frame, Instance
 from medseg.imaging.dicom.series import Series
@@ -66,7 +66,7 @@ def test_description_and_phase_order():
     assert study.error == ""
     assert study.images == ("/in#1", "/in#2", "/in#3", "/in#4", "/in#6")
     assert (study.study, study.patient_id, study.modality) == ("study", PATIENT, "MR")
-    assert [note.message for note in study.notes][2] == "channel portal: 'T1 VIBE dynamic' (MR) (2 of 3 in time)"
+    assert [note.message for note in study.notes][2] == "channel portal: series 6 (MR) (2 of 3 in time)"
     assert not any(note.warning for note in study.notes)
 
 
@@ -132,13 +132,13 @@ def test_an_order_that_is_not_known_is_an_error(sources, says):
 @pytest.mark.parametrize(
     ("rules", "says"),
     [
-        ([rule("a", "dynamic")], "channel a: 3 series match: 'T1 VIBE dynamic' (MR)"),
-        ([rule("a", "arterial")], "channel a: no series matches; the study holds 'T1 VIBE pre' (MR)"),
+        ([rule("a", "dynamic")], "channel a: 3 series match: series 7 (MR), series 6 (MR), series 5 (MR)"),
+        ([rule("a", "arterial")], "channel a: no series matches; the study holds series 4 (MR)"),
         ([rule("a", "dynamic", phase=4)], "phase 4 is asked for and 3 series match"),
         ([rule("a", "dynamic", phase=-4)], "phase -4 is asked for and 3 series match"),
         ([rule("a", "dynamic", phase=2, phases=4)], "expects 4 phases and 3 series match"),
         ([rule("a", "pre"), rule("b", "dynamic", phase=2, phases=4, fallback="a")], "expects 4 phases"),
-        ([rule("a", "pre"), rule("b", "vibe", phase=1)], "channels a and b would both be 'T1 VIBE pre'"),
+        ([rule("a", "pre"), rule("b", "vibe", phase=1)], "channels a and b would both be series 4 (MR)"),
     ],
 )
 def test_what_is_missing_or_ambiguous_fails_and_lists_the_series(rules, says):

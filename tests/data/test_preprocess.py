@@ -5,9 +5,9 @@ import pytest
 
 from medseg.data.channel_settings import ChannelRule
 from medseg.data.preprocess import prepare_image
-from medseg.data.stacking import stack_channels
 from medseg.data.resample import resample
 from medseg.data.settings import InputSettings, IntensitySettings
+from medseg.data.stacking import stack_channels
 from medseg.errors import GeometryError, ImageError
 from medseg.volume import Grid, Note, Volume
 

@@ -65,6 +65,9 @@ def stored(kind, **given):
     return dataset(smooth(kind, **given), bits=KINDS[kind][1])
 
 
+HELD = [(syntax, kind) for syntax, kind in product(SYNTAXES, KINDS) if can_encode(stored(kind), syntax)]
+
+
 def write(path, data):
     """Write, and return the format as a reader finds it."""
     pydicom.dcmwrite(path, data, enforce_file_format=True)
@@ -86,12 +89,9 @@ def arrays(path, form=None, frames=None):
     return np.stack([decoded.array for decoded in read(path, form, frames)])
 
 
-@pytest.mark.parametrize(("syntax", "kind"), product(SYNTAXES, KINDS), ids=lambda part: getattr(part, "keyword", part))
+@pytest.mark.parametrize(("syntax", "kind"), HELD, ids=lambda part: getattr(part, "keyword", part))
 def test_every_transfer_syntax_gives_the_values_with_their_sign(tmp_path, syntax, kind):
-    data = stored(kind)
-    if not can_encode(data, syntax):
-        pytest.skip("this transfer syntax does not hold such pixels")
-    form = write(tmp_path / "a.dcm", encode(data, syntax))
+    form = write(tmp_path / "a.dcm", encode(stored(kind), syntax))
     (decoded,) = read(tmp_path / "a.dcm", form)
     expected = smooth(kind)[0]
     assert decoded.array.dtype == expected.dtype
@@ -116,6 +116,29 @@ def test_colours_and_their_colour_space(tmp_path, syntax):
     difference = np.abs(decoded.array.astype(int) - colours[0])
     assert difference.max() <= (24 if syntax in LOSSY else 0)
     assert difference.mean() <= 4  # no channels exchanged
+
+
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL_422"])
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_jpeg_that_says_its_colours_is_believed_before_the_header(tmp_path, photometric, marked):
+    """Real files say RGB in the header of a JFIF codestream, which is YCbCr. Without a mark, the header says it."""
+    import imagecodecs
+
+    colours = smooth("u8", shape=(1, ROWS, COLUMNS, 3))
+    colours[..., 2] //= 4
+    frame = bytes(imagecodecs.jpeg8_encode(colours[0], level=98, subsampling="444"))
+    assert frame[6:10] == b"JFIF"
+    if not marked:
+        frame = frame[:2] + frame[20:]  # without the segment of 18 bytes
+    data = dataset(colours)
+    data.PixelData = encapsulate([frame])
+    data["PixelData"].VR = "OB"
+    data.file_meta.TransferSyntaxUID, data.PhotometricInterpretation = uid.JPEGBaseline8Bit, photometric
+    write(tmp_path / "a.dcm", data)
+    (decoded,) = read(tmp_path / "a.dcm")
+    assert decoded.photometric == "RGB"
+    right = np.abs(decoded.array.astype(int) - colours[0]).mean() < 5
+    assert right == (marked or photometric != "RGB")
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.keyword)
@@ -333,6 +356,10 @@ def test_planes_of_colour_and_shared_chroma(tmp_path):
         [[10, 128, 129], [11, 128, 129]],
         [[20, 130, 131], [21, 130, 131]],
     ]
+    data.Rows, data.Columns = 4, 1
+    write(tmp_path / "a.dcm", data)
+    with pytest.raises(ImageError, match="YBR_FULL_422 of 3 samples, 1 columns"):
+        read(tmp_path / "a.dcm")
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.keyword)
@@ -346,6 +373,15 @@ def test_a_file_that_was_cut_off_is_refused_and_never_filled(tmp_path, syntax, k
     path.write_bytes(content[: start + int((len(content) - start) * kept)])
     with pytest.raises(ImageError, match=f"{path.name}: .*(cut off|inflated|no pixel data|damaged)"):
         read(path, form)
+
+
+@pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.RLELossless])
+def test_of_a_file_that_was_cut_off_no_frame_is_read(tmp_path, syntax):
+    path = tmp_path / "a.dcm"
+    form = write(path, encode(stored("u8", shape=(2, 64, 64)), syntax))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ImageError, match="cut off"):
+        read(path, form, [0])
 
 
 @pytest.mark.parametrize("syntax", [*LOSSLESS, *LOSSY], ids=lambda syntax: syntax.keyword)
@@ -385,6 +421,14 @@ def test_compressed_pixels_of_another_size(tmp_path, syntax):
         read(tmp_path / "a.dcm")
 
 
+def test_more_pixels_than_the_bytes_could_hold_are_not_made_room_for(tmp_path):
+    data = encode(stored("u16"), uid.RLELossless)
+    data.Rows = data.Columns = 65535
+    write(tmp_path / "a.dcm", data)
+    with pytest.raises(ImageError, match="bytes are too few for 4294836225 values"):
+        read(tmp_path / "a.dcm")
+
+
 def test_a_codestream_deeper_than_its_header(tmp_path):
     data = encode(stored("u12"), uid.JPEG2000Lossless)
     data.BitsAllocated = data.BitsStored = 8
@@ -407,11 +451,16 @@ def in_fragments(frames, pieces, *, table=True):
     return struct.pack("<HHI", 0xFFFE, 0xE000, len(entries)) + entries + body + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 
 
-@pytest.mark.parametrize("table", [True, False])
-@pytest.mark.parametrize("pieces", [1, 3])
-def test_frames_in_several_fragments(tmp_path, pieces, table):
+@pytest.mark.parametrize(
+    ("syntax", "pieces", "table"),
+    [
+        (uid.JPEG2000Lossless, 3, True), (uid.JPEG2000Lossless, 3, False), (uid.JPEGLosslessSV1, 2, False),
+        (uid.RLELossless, 3, True),  # nothing in the data shows where a frame starts: the table alone does
+    ],
+)  # fmt: skip
+def test_frames_in_several_fragments(tmp_path, syntax, pieces, table):
     data = stored("u12", shape=(4, 16, 16))
-    encoded = encode(data, uid.JPEG2000Lossless)
+    encoded = encode(data, syntax)
     frames = [frame + b"\0" * (len(frame) % 2) for frame in generate_frames(encoded.PixelData, number_of_frames=4)]
     encoded.PixelData = in_fragments(frames, pieces, table=table)
     form = write(tmp_path / "a.dcm", encoded)

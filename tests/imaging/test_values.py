@@ -61,7 +61,9 @@ def test_hounsfield_units():
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8"])
-@pytest.mark.parametrize(("slope", "intercept"), [(1, 0), (1, -1024), (2, 3), (300, 7), (0.1234567, -3.3), (1e-9, 1e6)])
+@pytest.mark.parametrize(
+    ("slope", "intercept"), [(1, 0), (1, -1024), (2, 3), (257, 10001), (0.1234567, -3.3), (1e-9, 1e6)]
+)
 def test_values_are_rounded_once(dtype, slope, intercept):
     """Every value is the float32 nearest to the value calculated in float64."""
     random = np.random.default_rng(0)

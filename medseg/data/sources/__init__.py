@@ -37,5 +37,5 @@ def find_cases(
     if source.is_file() or (source / "dataset.csv").is_file():
         return list(load_manifest(source).cases), {}
     if (source / "imagesTr").is_dir():
-        return from_training_folders(source), {}
+        return from_training_folders(source, pseudonyms), {}
     return from_image_folder(source, output, pseudonyms, rules)

@@ -14,7 +14,7 @@ from medseg.data.sources.masks import mask_files
 from medseg.data.sources.studies import cases_of_studies
 from medseg.data.sources.tables import masks_of_table
 from medseg.errors import ManifestError
-from medseg.files import files_below, safe_name
+from medseg.files import files_below
 from medseg.imaging import find_inputs
 from medseg.imaging.find import stem_of
 
@@ -23,7 +23,7 @@ __all__ = ["from_image_folder", "from_training_folders"]
 CHANNEL = re.compile(r"^(?P<case>.+)_(?P<channel>[0-9]{4})$")  # case_0000.nii.gz, case_0001.nii.gz
 
 
-def from_training_folders(source: Path) -> list[Case]:
+def from_training_folders(source: Path, pseudonyms: Pseudonyms) -> list[Case]:
     """``imagesTr/NAME[_0000].EXT`` with ``labelsTr/NAME.EXT``; a patient a case.
 
     Cases without a file in ``labelsTr`` are unlabelled.
@@ -40,7 +40,8 @@ def from_training_folders(source: Path) -> list[Case]:
         raise ManifestError(f"{source / 'imagesTr'}: holds no image")
     return [
         Case(
-            case_id=safe_name(name), patient_id=name, images=tuple(str(files[c].resolve()) for c in sorted(files)),
+            case_id=pseudonyms.of_file(name), patient_id=name,
+            images=tuple(str(files[c].resolve()) for c in sorted(files)),
             mask=labels[name].resolve() if name in labels else None,
         )
         for name, files in channels.items()
@@ -74,7 +75,9 @@ def from_image_folder(
     files = files_below(source, exclude=output)
     masks = mask_files(files, source)
     left_out = [output, *(mask.path for mask in masks), *masks_of_table(source / "masks.csv")]
-    found = find_inputs(source.resolve(), name_series=pseudonyms.of_series, exclude=left_out)
+    found = find_inputs(
+        source.resolve(), name_series=pseudonyms.of_series, name_file=pseudonyms.of_file, exclude=left_out
+    )
     if not found:
         raise ManifestError(f"{source}: no image found; expected PNG, JPEG, NIfTI, NRRD, MHA or DICOM files")
     gathered = gather_annotations(source, files, Inventory(found), masks, pseudonyms, exclude=left_out)

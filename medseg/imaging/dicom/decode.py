@@ -63,7 +63,7 @@ def read_frames(path: str | Path, form: PixelFormat, frames: Sequence[int] = (0,
     try:
         yield from _frames(path, form, frames)
     except ImageError as error:
-        raise ImageError(f"{path}: {error}") from error
+        raise ImageError(f"{path}: {error}", code=error.code) from error
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
 

@@ -22,6 +22,7 @@ JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 HTJ2K = ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203")
 
+RLE_LARGEST = 64  # two bytes of RLE, a number and a value, stand for 128 bytes at most
 LARGE = 2**20  # pixels from which the decoder of a single JPEG 2000 frame uses several threads
 THREADS = 2
 CODED_AS_YBR = ("YBR_RCT", "YBR_ICT")  # JPEG 2000 decoders undo these
@@ -126,6 +127,8 @@ def _rle(data: bytes, form: PixelFormat) -> np.ndarray:
 
     dtype = form.dtype.newbyteorder("<")
     expected = form.rows * form.columns * form.samples
+    if expected * dtype.itemsize > len(data) * RLE_LARGEST:
+        raise ImageError(f"{len(data)} bytes are too few for {expected} values")
     writable = bytearray(expected * dtype.itemsize)  # in which values can be changed later
     planes = np.frombuffer(imagecodecs.dicomrle_decode(data, dtype, out=writable), dtype)
     if len(planes) != expected:

@@ -27,6 +27,8 @@ def check_native_length(element: PixelElement, form: PixelFormat) -> None:
     ImageError
         With both lengths.
     """
+    if form.photometric in SHARED_CHROMA and (form.columns % 2 or form.samples != 3):
+        raise ImageError(f"damaged DICOM header: {form.photometric} of {form.samples} samples, {form.columns} columns")
     bits = _frame_bits(form)
     expected = -(-bits * form.frames // 8)
     if element.length is None:

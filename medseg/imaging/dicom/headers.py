@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from medseg.errors import ImageError
 from medseg.files import files_below
+from medseg.imaging.dicom.header import Header
 from medseg.imaging.dicom.instance import HEADER_KEYWORDS, PRIVATE_B_VALUES, Instance, instance_of
 from medseg.imaging.formats import NOT_DICOM_SUFFIXES, format_of
 from medseg.processes import worker_pool
@@ -152,7 +153,7 @@ def read_header(file: Path) -> Result:
             header = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=_tags())
             if start == "data set" and "SOPClassUID" not in header:
                 return Unreadable(file, NOT_DICOM, format_of(file) == "dicom")
-            return _sorted_out(file, header, stream.tell())
+            return _sorted_out(file, Header(header), stream.tell())
     except ImageError as error:
         return Unreadable(file, str(error).removeprefix(f"{file}: "), True)
     except InvalidDicomError:
@@ -165,8 +166,12 @@ def read_header(file: Path) -> Result:
 
 @lru_cache(maxsize=1)
 def _tags() -> list[Any]:
-    private = [(group, element) for group, _, offset in PRIVATE_B_VALUES for element in (0x10, 0x1000 + offset)]
-    return [*HEADER_KEYWORDS, *private]
+    from pydicom.tag import Tag
+
+    keywords = [Tag(keyword) for keyword in HEADER_KEYWORDS]
+    return keywords + [
+        Tag(group, element) for group, _, offset in PRIVATE_B_VALUES for element in (0x10, 0x1000 + offset)
+    ]
 
 
 def _start(stream: BinaryIO) -> str:
