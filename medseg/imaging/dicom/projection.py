@@ -8,7 +8,7 @@ from medseg.errors import ImageError
 from medseg.imaging.dicom.decode import read_frames
 from medseg.imaging.dicom.frame_values import FrameValues
 from medseg.imaging.dicom.instance import Frame, Instance
-from medseg.imaging.dicom.values import invert, padding_darkest
+from medseg.imaging.dicom.values import LookupTable, invert, padding_darkest
 from medseg.imaging.dicom.values_colour import to_grey
 from medseg.volume import Grid, Note, Volume
 
@@ -55,11 +55,15 @@ def _values(instance: Instance, frame: Frame, header: Any) -> tuple[np.ndarray, 
         stored, count = padding_darkest(stored, instance.padding, inverted=instance.inverted)
         if count:
             notes.append(Note("padding", f"{count} padding pixel(s) were given the darkest value of the image"))
+    transform = FrameValues.of(instance).transform(frame.rescale)
     if instance.inverted:
-        stored = invert(stored, instance.format)
+        if isinstance(transform, LookupTable):
+            transform = transform.inverted()
+        else:
+            stored = invert(stored, instance.format)
         notes.append(Note("monochrome1", f"lowest value is white: inverted over the {bits} bits stored"))
     image = np.empty(stored.shape, dtype=np.float32)
-    FrameValues.of(instance).transform(frame.rescale).apply(stored, image)
+    transform.apply(stored, image)
     return image, notes
 
 
