@@ -8,12 +8,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from medseg.drawing.settings import DrawingSettings
+from medseg.imaging.objects.provenance import NOTICE
 from medseg.lesion import Finding, Lesion
 from medseg.volume import Grid, Volume
 
 __all__ = ["draw_overlay", "grey_levels", "seen_upright"]
 
-NOTICE = "Research use only, not a medical device"
 MARGIN = 1.25  # radius of a circle over that of the lesion, so that the lesion stays visible
 LARGEST = 4096  # pixels a side that a picture is enlarged to at most
 LEAST_RADIUS = 9  # pixels on the picture

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from medseg.imaging.quiet import quiet_pydicom
 from medseg.privacy.place import Nested, Place, blocks
-from medseg.privacy.quiet import quiet_pydicom
 
 __all__ = ["dicom_places"]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from medseg.errors import ImageError
 from medseg.files import files_below
+from medseg.imaging.quiet import quiet_pydicom
 from medseg.privacy.encodings import decodings
 from medseg.privacy.identifiers import Identifier
-from medseg.privacy.quiet import quiet_pydicom
 from medseg.progress import track
 
 __all__ = ["of_dataset", "of_dicom"]

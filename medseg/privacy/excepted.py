@@ -6,7 +6,7 @@ from pathlib import Path
 
 from medseg.errors import MedsegError
 from medseg.files import read_csv, read_json
-from medseg.privacy.quiet import quiet_pydicom
+from medseg.imaging.quiet import quiet_pydicom
 
 __all__ = ["PSEUDONYMS", "TABLES_OF_PATHS", "exception_of", "without_paths_of_sources"]
 

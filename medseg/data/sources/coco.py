@@ -103,7 +103,7 @@ def coco_boxes(files: Iterable[Path], inventory: Inventory) -> tuple[Rows, Reade
         if missing and missing == len(images):
             raise AnnotationError(f"{path}: not one of its {missing} images is here; they are matched by file name")
         if missing:
-            logger.warning("%s: %d of its %d images are not here", path, missing, len(images))
+            logger.warning("%s: %d of its %d images are not here", path.name, missing, len(images))
     several = {name: {reader for reader, _ in read} for name, read in by_case.items() if len(read) > 1}
     rows = {
         name: [{**row, "reader": reader if name in several else ""} for reader, image in read for row in image.rows]

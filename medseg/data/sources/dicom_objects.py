@@ -88,7 +88,8 @@ def object_masks(objects: Iterable[MaskObject], inventory: Inventory, pseudonyms
         for image in images:
             by_case[image.case_id].append(item)
     if alone:
-        logger.warning("%d object(s) refer to no image that is here, the first %s", len(alone), alone[0])
+        logger.warning("%d object(s) refer to no image that is here (--debug names them)", len(alone))
+        logger.debug("objects of no image: %s", ", ".join(map(str, alone)))
     rows: Rows = {}
     for case_id, mine in by_case.items():
         several = len({item.author for item in mine if item.author}) > 1

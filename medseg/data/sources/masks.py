@@ -111,7 +111,8 @@ def mask_rows(masks: Iterable[MaskFile], inventory: Inventory) -> Rows:
         else:
             rows[item.case_id].append({"mask": str(mask.path.absolute()), "reader": mask.reader})
     if unknown:
-        logger.warning("%d mask(s) belong to no image, the first %s", len(unknown), unknown[0])
+        logger.warning("%d mask(s) belong to no image (--debug names them)", len(unknown))
+        logger.debug("masks of no image: %s", ", ".join(map(str, unknown)))
     return dict(rows)
 
 

@@ -60,7 +60,8 @@ def report_points(
         except AnnotationError as error:
             if not masks:
                 raise
-            logger.warning("a report is left out, its lesions may be in the Segmentations: %s", error)
+            logger.warning("a report is left out, its lesions may be in the Segmentations (--debug says why)")
+            logger.debug("a report is left out: %s", error)
             continue
         unverified += not report.verified
         for image, lesions in found:
@@ -70,7 +71,8 @@ def report_points(
     if unverified:
         logger.warning("%d report(s) were not verified by a person, and are taken as reference", unverified)
     if alone:
-        logger.warning("%d report(s) refer to no image that is here, the first %s", len(alone), alone[0])
+        logger.warning("%d report(s) refer to no image that is here (--debug names them)", len(alone))
+        logger.debug("reports of no image: %s", ", ".join(map(str, alone)))
     return dict(rows), dict(readers)
 
 
@@ -102,14 +104,11 @@ def _header(item: DicomObject) -> _Report | None:
 
 def _places(inventory: Inventory) -> "dict[tuple[str, int], SlicePlace | None]":
     """Where all slices lie, by instance and number of the frame from 1; None for projections."""
-    from medseg.imaging.objects.report_drawing import SlicePlace
+    from medseg.imaging.objects.report_drawing import SlicePlace, frame_places
 
     places: dict[tuple[str, int], SlicePlace | None] = {}
     for item in inventory.items:
-        for frame in item.description.frames if item.description is not None else ():
-            facts = (frame.position, frame.orientation, frame.spacing)
-            stated = all(fact is not None for fact in facts)
-            places[frame.sop_uid, frame.number + 1] = SlicePlace(*facts) if stated else None  # type: ignore[arg-type]
+        places |= frame_places(item.description.frames if item.description is not None else ())
     return places
 
 
@@ -122,7 +121,7 @@ def _lesions(
 
     content = read_report(report.path, places=places, pseudonym=lambda name: pseudonyms.of(name, "r"))
     for note in content.notes:
-        logger.warning("%s: %s", report.path, note.message)
+        logger.warning("report: %s", note.message)
     space = content.frame_of_reference
     found: dict[str, tuple[ImageSource, list[Lesion]]] = {
         image.case_id: (image, []) for image in evidence if _is_of(image, report.study_uid, space)

@@ -77,5 +77,6 @@ def _of_cases(table: Path, named: Mapping[str, Iterable[dict[str, Any]]], invent
     if unknown and len(unknown) == len(named):
         raise AnnotationError(f"{table}: none of its rows belongs to an image; the first is of '{unknown[0]}'")
     if unknown:
-        logger.warning("%s: rows of %d image(s) that are not here, the first '%s'", table, len(unknown), unknown[0])
+        logger.warning("%s: rows of %d image(s) that are not here (--debug names them)", table.name, len(unknown))
+        logger.debug("%s: images that are not here: %s", table, ", ".join(map(str, unknown)))
     return found

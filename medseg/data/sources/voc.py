@@ -136,5 +136,6 @@ def voc_boxes(files: Iterable[Path], inventory: Inventory) -> Rows:
             f"{unknown[0]}: belongs to no image, nor does any other VOC file; name them as the images"
         )
     if unknown:
-        logger.warning("%d VOC file(s) belong to no image, the first %s", len(unknown), unknown[0])
+        logger.warning("%d VOC file(s) belong to no image (--debug names them)", len(unknown))
+        logger.debug("VOC files of no image: %s", ", ".join(map(str, unknown)))
     return {name: join_slices(mine) if name in volumes else mine for name, mine in rows.items()}

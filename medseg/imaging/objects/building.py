@@ -1,10 +1,10 @@
 """Building objects with a library that checks headers in its own ways."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from medseg.errors import MedsegError, OutputError
+from medseg.imaging.quiet import quiet_pydicom
 
 __all__ = ["building"]
 
@@ -19,8 +19,7 @@ def building(what: str) -> Iterator[None]:
         The object, for the message.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_pydicom():
             yield
     except MedsegError:
         raise

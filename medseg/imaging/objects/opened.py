@@ -1,6 +1,5 @@
 """Opening a DICOM object that is not trusted: of the right class and whole, or an error that says what is wrong."""
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from pydantic import ValidationError
 
 from medseg.errors import AnnotationError, MedsegError
 from medseg.imaging.objects.settings import CodedTerm
+from medseg.imaging.quiet import quiet_pydicom
 
 if TYPE_CHECKING:
     import pydicom
@@ -26,8 +26,7 @@ def damage_named(path: Path) -> Iterator[None]:
     Their warnings are kept back: they quote values of the header.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_pydicom():
             yield
     except MedsegError:
         raise

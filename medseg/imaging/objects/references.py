@@ -10,7 +10,7 @@ import pydicom
 from medseg.imaging.dicom.instance import Frame, instance_of
 from medseg.imaging.dicom.source import SourceSeries
 from medseg.imaging.objects.planes import ROUNDING_MM
-from medseg.imaging.objects.reference_headers import referenced_series
+from medseg.imaging.objects.reference_headers import instance_reference, referenced_series
 from medseg.imaging.objects.settings import CodedTerm
 
 __all__ = ["refer_to_source"]
@@ -70,7 +70,7 @@ def refer_to_source(result: pydicom.Dataset, source: SourceSeries, derivation: C
     step_mm : float
         Distance between the frames of the result.
     """
-    result.SourceImageSequence = [_instance(image) for image in source.datasets]
+    result.SourceImageSequence = [instance_reference(image) for image in source.datasets]
     result.ReferencedSeriesSequence = referenced_series(list(source.datasets), "ReferencedInstanceSequence")
     frames, there = _slices([result]), _slices(source.datasets)
     for number, item in enumerate(result.PerFrameFunctionalGroupsSequence):
@@ -130,15 +130,8 @@ def _code(term: CodedTerm) -> pydicom.Dataset:
     return item
 
 
-def _instance(image: pydicom.Dataset) -> pydicom.Dataset:
-    item = pydicom.Dataset()
-    item.ReferencedSOPClassUID = image.SOPClassUID
-    item.ReferencedSOPInstanceUID = image.SOPInstanceUID
-    return item
-
-
 def _reference(image: pydicom.Dataset, number: int | None, *, preserved: bool) -> pydicom.Dataset:
-    item = _instance(image)
+    item = instance_reference(image)
     if number is not None:
         item.ReferencedFrameNumber = number
     item.PurposeOfReferenceCodeSequence = [_code(SOURCE_IMAGE)]

@@ -1,6 +1,6 @@
 """Where the lesions of a report lie: its graphics in space, on slices whose place is known, or on projections."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medseg.errors import AnnotationError
-from medseg.imaging.dicom.instance import instance_of
+from medseg.imaging.dicom.instance import Frame, instance_of
 from medseg.imaging.dicom.source import SourceSeries
 from medseg.imaging.objects import report_codes as codes
 from medseg.imaging.objects.image_circle import PIXEL_CENTRE
@@ -19,7 +19,7 @@ from medseg.volume import Unit
 if TYPE_CHECKING:
     import pydicom
 
-__all__ = ["Drawing", "SlicePlace", "slice_places"]
+__all__ = ["Drawing", "SlicePlace", "frame_places", "slice_places"]
 
 PROJECTIONS = (  # CR, digital radiography, mammography, intra-oral, angiography, fluoroscopy: no slices
     "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.12.2",
@@ -57,12 +57,16 @@ def slice_places(source: SourceSeries) -> dict[tuple[str, int], SlicePlace | Non
 
     None for projections, and for whatever else does not state its place.
     """
+    return frame_places(frame for image in source.datasets for frame in instance_of(Path("source"), image, 0).frames)
+
+
+def frame_places(frames: Iterable[Frame]) -> dict[tuple[str, int], SlicePlace | None]:
+    """Places of frames, as `slice_places` gives them."""
     places: dict[tuple[str, int], SlicePlace | None] = {}
-    for image in source.datasets:
-        for frame in instance_of(Path("source"), image, 0).frames:
-            facts = (frame.position, frame.orientation, frame.spacing)
-            stated = all(fact is not None for fact in facts)
-            places[frame.sop_uid, frame.number + 1] = SlicePlace(*facts) if stated else None  # type: ignore[arg-type]
+    for frame in frames:
+        facts = (frame.position, frame.orientation, frame.spacing)
+        stated = all(fact is not None for fact in facts)
+        places[frame.sop_uid, frame.number + 1] = SlicePlace(*facts) if stated else None  # type: ignore[arg-type]
     return places
 
 

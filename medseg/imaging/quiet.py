@@ -1,4 +1,4 @@
-"""pydicom's warnings kept back: they quote values of the header."""
+"""pydicom's and highdicom's warnings kept back: they quote values of the header, which may be patients' names."""
 
 import logging
 import warnings
