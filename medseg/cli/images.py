@@ -38,7 +38,7 @@ def inspect(
         print("no image found")
     if json is not None:
         write_json(json, listing)
-    if any(e["status"] == "rejected" and e["kind"] in ("volume", "projection") for e in listing["series"]):
+    if any(e["status"] == "rejected" and e["kind"] not in ("localizer", "capture") for e in listing["series"]):
         raise typer.Exit(1)
 
 

@@ -100,7 +100,7 @@ def _dicom_sources(
     found = scan(path, exclude=exclude)
     sources = [ImageSource(name_series(str(item.path)), item.path) for item in found.unreadable if item.is_dicom]
     for series in series_of(found.images):
-        if series.kind not in ("volume", "projection"):
+        if series.kind in ("localizer", "capture"):
             continue
         files = dict.fromkeys(frame.path for frame in series.frames)
         where = Path(os.path.commonpath([file.parent for file in files])) if len(files) > 1 else next(iter(files))

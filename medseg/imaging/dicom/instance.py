@@ -186,6 +186,7 @@ def _classic_facts(header: Any) -> dict[str, Any]:
             "trigger": _first(header, "TriggerTime"),
             "type": "-".join(_texts(header.get("ImageType"))[2:]),
             "acquisition": _first(header, "AcquisitionNumber"),
+            "time": _first(header, "AcquisitionTime"),
         },
     }
 

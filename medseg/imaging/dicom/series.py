@@ -30,7 +30,7 @@ class Series:
         Series Instance UID.
     part : str
         Which volume of the series, such as ``echo-2``; empty where the series is one volume.
-    kind : {"volume", "projection", "localizer", "capture"}
+    kind : {"volume", "projection", "localizer", "capture", "mosaic"}
         What its images are.
     instances : tuple of Instance
         The files, each once.
@@ -89,6 +89,8 @@ def _kind(image: Instance) -> str:
         return "projection"
     if "LOCALIZER" in image.image_type[2:]:
         return "localizer"
+    if "MOSAIC" in image.image_type:
+        return "mosaic"
     placed = image.frames[0].position is not None
     return "capture" if is_capture and not placed else "volume"
 
@@ -109,14 +111,27 @@ def _volumes(uid: str, images: list[Instance]) -> list[Series]:
     sizes = {image.path: (image.format.rows, image.format.columns) for image in images}
     frames = [frame for image in images for frame in image.frames]
     parts = _hard_parts(frames, sizes)
+    mixed = _mixed(images)
     result = []
     for hard, members in parts.items():
         for soft, some in _soft_parts(members).items():
             part = safe_name("-".join(filter(None, (hard, soft))).replace(" ", "")) if hard or soft else ""
             files = dict.fromkeys(frame.path for frame in some)
-            placement = _placed(some, sizes)
+            placement = mixed or _placed(some, sizes)
             result.append(Series(uid, part, "volume", tuple(owner[path] for path in files), tuple(some), placement))
     return result
+
+
+def _mixed(images: Sequence[Instance]) -> Problem | None:
+    """Images that cannot be one series, whatever its UID says: their positions have nothing to do with each other."""
+    for code, what, values in (
+        ("mixed_patients", "patients", {image.patient_id for image in images}),
+        ("mixed_studies", "studies", {image.study_uid for image in images}),
+        ("mixed_frames_of_reference", "frames of reference", {image.facts["FrameOfReferenceUID"] for image in images}),
+    ):
+        if len(values) > 1:
+            return Problem(code, f"images of {len(values)} {what} under one Series Instance UID")
+    return None
 
 
 def _placed(frames: Sequence[Frame], sizes: dict) -> Placement | Problem:

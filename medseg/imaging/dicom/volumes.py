@@ -19,6 +19,7 @@ SHOWN = 12  # series listed in a message
 NOT_VOLUMES = {
     "localizer": "a localizer: an overview for planning, not a volume",
     "capture": "a capture of a screen or a document, not an image of the patient",
+    "mosaic": "a mosaic: many slices in one picture, whose places no standard attribute states; export it as slices",
 }
 
 
