@@ -396,8 +396,9 @@ def test_an_earlier_study_that_a_report_compares_with_was_not_read_by_it(tmp_pat
     for reference, image in zip(other.ReferencedSeriesSequence[0].ReferencedSOPSequence, earlier):
         reference.ReferencedSOPInstanceUID = image.SOPInstanceUID
     report.PertinentOtherEvidenceSequence = [other]
+    other_space = generate_uid()
     for image in earlier:  # of another visit, so of another frame of reference
-        image.FrameOfReferenceUID = generate_uid()
+        image.FrameOfReferenceUID = other_space
         image.save_as(image.filename)
     for image in slices_of(source, now):
         image.FrameOfReferenceUID = _space_of(report)
