@@ -43,8 +43,8 @@ def output_errors(path: str | Path) -> Iterator[None]:
             raise OutputError(f"{path}: the disk is full; free some space and run the command again") from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
-        if error.errno is None:  # NumPy says only how much it could write
-            raise OutputError(f"{path}: could not be written whole ({error}); is the disk full?") from error
+        if error.errno is None or error.errno == errno.EFBIG:  # NumPy and pydicom say only how much they could write
+            raise OutputError(f"{path}: could not be written whole; is the disk full?") from error
         raise
 
 

@@ -73,7 +73,7 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
 def _quiet_libraries() -> None:
     """Keep back what DICOM libraries say of odd headers: they quote the values, which may be names of patients."""
     for name in ("pydicom", "highdicom", "pynetdicom"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+        logging.getLogger(name).disabled = True  # its level is set anew when it is imported
         warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")
 
 

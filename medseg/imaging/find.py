@@ -1,16 +1,16 @@
 """Which images a path holds, for prediction."""
 
-import os
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from medseg.errors import ImageError
 from medseg.files import files_below, safe_name
-from medseg.imaging.dicom import Series, scan, series_of
+from medseg.imaging.dicom import Series, homes_of, scan, series_of
 from medseg.imaging.formats import format_of
 
-__all__ = ["ImageSource", "find_inputs", "stem_of"]
+__all__ = ["ImageSource", "earlier_results", "find_inputs", "stem_of"]
 
 Exclude = Path | Collection[Path] | None
 
@@ -79,10 +79,12 @@ def find_inputs(
     if not path.exists():
         raise ImageError(f"{path}: no such file or folder")
     files = files_below(path, exclude=exclude)
+    left_out = {*_as_set(exclude), *earlier_results(files)}
+    files = [file for file in files if left_out.isdisjoint(file.parents)]
     plain = [file for file in files if format_of(file) in ("nifti", "itk", "picture")]
-    sources = [ImageSource(name_file(stem_of(file)), file) for file in plain]
+    sources = [ImageSource(name, file) for name, file in _named(plain, path, name_file)]
     if len(plain) < len(files):
-        sources += _dicom_sources(path, name_series, exclude)
+        sources += _dicom_sources(path, name_series, left_out)
     seen: dict[str, Path] = {}
     for source in sources:
         if source.case_id in seen:
@@ -93,20 +95,36 @@ def find_inputs(
     return sources
 
 
-def _dicom_sources(
-    path: Path, name_series: Callable[[str], str], exclude: Path | Collection[Path] | None
-) -> list[ImageSource]:
+def earlier_results(files: Iterable[Path]) -> set[Path]:
+    """Folders among files that hold predictions: their overlays, masks and DICOM objects are no input."""
+    return {file.parent for file in files if file.name == "predictions.json"}
+
+
+def _as_set(exclude: Exclude) -> set[Path]:
+    return {exclude} if isinstance(exclude, Path) else set(exclude or ())
+
+
+def _named(files: list[Path], root: Path, name_file: Callable[[str], str]) -> Iterator[tuple[str, Path]]:
+    """Name each file by its stem; files of one stem in several folders by their folders too."""
+    counts = Counter(map(stem_of, files))
+    for file in files:
+        folders = file.relative_to(root).parent.parts if counts[stem_of(file)] > 1 and root.is_dir() else ()
+        yield name_file("_".join((*folders, stem_of(file)))), file
+
+
+def _dicom_sources(path: Path, name_series: Callable[[str], str], exclude: Exclude) -> list[ImageSource]:
     """One case a volume or projection; localizers and captures are no cases. A damaged file is a case that fails."""
     found = scan(path, exclude=exclude)
     sources = [ImageSource(name_series(str(item.path)), item.path) for item in found.unreadable if item.is_dicom]
-    for series in series_of(found.images):
+    every = series_of(found.images)
+    homes = homes_of(every)
+    for series in every:
         if series.kind in ("localizer", "capture"):
             continue
-        files = dict.fromkeys(frame.path for frame in series.frames)
-        where = Path(os.path.commonpath([file.parent for file in files])) if len(files) > 1 else next(iter(files))
         first = series.first
+        home = homes[series.series_uid]
         sources.append(
-            ImageSource(name_series(series.name), where, series.name, first.patient_id, first.modality, series)
+            ImageSource(name_series(series.name), home, series.name, first.patient_id, first.modality, series)
         )
     return sources
 

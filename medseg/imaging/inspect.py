@@ -8,7 +8,7 @@ from typing import Any
 
 from medseg.errors import ImageError
 from medseg.files import files_below
-from medseg.imaging.dicom import Scan, Series, scan, series_of
+from medseg.imaging.dicom import Scan, Series, homes_of, scan, series_of
 from medseg.imaging.dicom.volumes import damaged_beside, load_series
 from medseg.imaging.formats import format_of
 from medseg.imaging.read import read
@@ -88,7 +88,9 @@ def _of_dicom(path: Path, plain: set[Path], listing: dict[str, Any]) -> list[_Su
     ]
     listing["copies"] += [{"path": str(copy), "copy_of": str(first)} for copy, first in found.copies]
     listing["patients_in_several_folders"] += _spread_patients(found)
-    return [_subject(series, found) for series in series_of(found.images)]
+    every = series_of(found.images)
+    homes = homes_of(every)
+    return [_subject(series, homes[series.series_uid], found) for series in every]
 
 
 def _spread_patients(found: Scan) -> list[list[str]]:
@@ -104,9 +106,8 @@ def _spread_patients(found: Scan) -> list[list[str]]:
     return spread
 
 
-def _subject(series: Series, found: Scan) -> _Subject:
+def _subject(series: Series, where: Path, found: Scan) -> _Subject:
     files = {frame.path for frame in series.frames}
-    where = next(iter(files)) if len(files) == 1 else series.frames[0].path.parent
     about = {
         "series_uid": series.series_uid,
         "part": series.part,

@@ -237,6 +237,7 @@ def _predict_one(
     show_reference: bool,
 ) -> CaseRecord:
     began = time.monotonic()
+    folder.begin(item.case_id)
     record = CaseRecord(case_id=item.case_id, patient_id=item.patient_id, operating_point=model.operating_point)
     if model.splits.get(item.case_id) == "train" or item.patient_id in model.training_patients:
         record.training_case = True

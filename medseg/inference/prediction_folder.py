@@ -1,13 +1,14 @@
 """The prediction folder: one record a case while it grows, ``cases.csv`` and ``findings.csv`` when it is whole."""
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medseg.errors import OutputError
-from medseg.files import LOCK, read_json, write_csv, write_json
+from medseg.files import LOCK, output_errors, read_json, write_csv, write_json
 from medseg.lesion import FINDING_COLUMNS, Finding
 
 __all__ = ["CASE_COLUMNS", "CaseRecord", "PredictionFolder"]
@@ -135,6 +136,11 @@ class PredictionFolder:
             if record is not None and record.status != "failed" and stamps.get(record.case_id) == record.source_stamp:
                 records[record.case_id] = record
         return records
+
+    def begin(self, case_id: str) -> None:
+        """Take away what an earlier run left of a case: its results are not those of the image as it is now."""
+        with output_errors(self.case_folder(case_id)):
+            shutil.rmtree(self.case_folder(case_id), ignore_errors=True)
 
     def add(self, record: CaseRecord) -> None:
         """Write the record of one case; its images must be written before."""

@@ -102,9 +102,21 @@ def test_stack_members(tmp_path):
         read(f"{tmp_path / 's.npy'}#2")
 
 
-def test_two_files_of_one_name_are_refused(tmp_path):
+def test_files_of_one_name_are_named_by_their_folders_too(tmp_path):
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
         Image.fromarray(np.eye(4, dtype=np.uint8)).save(tmp_path / folder / "a.png")
-    with pytest.raises(ImageError, match="both be case a"):
+    Image.fromarray(np.eye(4, dtype=np.uint8)).save(tmp_path / "b.png")
+    assert sorted(item.case_id for item in find_inputs(tmp_path, name_series=str)) == ["b", "x_a", "y_a"]
+    Image.fromarray(np.eye(4, dtype=np.uint8)).save(tmp_path / "x" / "a.jpg")
+    with pytest.raises(ImageError, match="both be case x_a"):
         find_inputs(tmp_path, name_series=str)
+
+
+def test_results_of_an_earlier_run_are_no_input(tmp_path):
+    earlier = tmp_path / "in" / "out"
+    (earlier / "cases" / "a").mkdir(parents=True)
+    (earlier / "predictions.json").write_text("{}")
+    for file in (tmp_path / "in" / "a.png", earlier / "cases" / "a" / "overlay.png"):
+        Image.fromarray(np.eye(4, dtype=np.uint8)).save(file)
+    assert [item.case_id for item in find_inputs(tmp_path / "in", name_series=str)] == ["a"]

@@ -83,6 +83,16 @@ def test_resume_predicts_again_what_is_another_image_by_now(trained, tmp_path):
     assert again[0]["training_case"] == "", "of a bare file it is not known"
 
 
+def test_a_case_that_fails_by_now_keeps_nothing_of_an_earlier_run(trained, tmp_path):
+    model = load_model(trained)
+    picture(tmp_path / "in" / "x.png", 1)
+    predict_batch(model, tmp_path / "in", tmp_path / "out")
+    assert (tmp_path / "out" / "cases" / "x" / "mask.nii.gz").is_file()
+    (tmp_path / "in" / "x.png").write_bytes(b"no picture")
+    assert list(predict_batch(model, tmp_path / "in", tmp_path / "out", resume=True).failures) == ["x"]
+    assert [file.name for file in (tmp_path / "out" / "cases" / "x").iterdir()] == ["case.json"]
+
+
 def test_an_output_inside_the_source_is_no_input(trained, tmp_path):
     picture(tmp_path / "in" / "x.png", 1)
     for _ in range(2):

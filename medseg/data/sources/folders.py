@@ -16,7 +16,7 @@ from medseg.data.sources.tables import masks_of_table
 from medseg.errors import ManifestError
 from medseg.files import files_below
 from medseg.imaging import find_inputs
-from medseg.imaging.find import stem_of
+from medseg.imaging.find import earlier_results, stem_of
 
 __all__ = ["from_image_folder", "from_training_folders"]
 
@@ -73,8 +73,10 @@ def from_image_folder(
         When there is no image, or an annotation is damaged.
     """
     files = files_below(source, exclude=output)
+    results = earlier_results(files)
+    files = [file for file in files if results.isdisjoint(file.parents)]
     masks = mask_files(files, source)
-    left_out = [output, *(mask.path for mask in masks), *masks_of_table(source / "masks.csv")]
+    left_out = [output, *results, *(mask.path for mask in masks), *masks_of_table(source / "masks.csv")]
     found = find_inputs(
         source.resolve(), name_series=pseudonyms.of_series, name_file=pseudonyms.of_file, exclude=left_out
     )

@@ -116,7 +116,7 @@ def _inflated(path: Path) -> tuple[BinaryIO, PixelElement]:
         found = [name for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if name in data]
         value = bytes(data[found[0]].value) if found else b""
     except Exception as error:  # damaged streams raise many types; each means the same here
-        raise ImageError(f"it cannot be inflated ({type(error).__name__}: {error}); copy the file again") from error
+        raise ImageError(f"it cannot be inflated ({type(error).__name__}); copy the file again") from error
     if not found:
         raise ImageError("it has no pixel data: the file is cut off, or holds no image")
     return BytesIO(value), PixelElement(found[0], 0, len(value))
@@ -125,4 +125,5 @@ def _inflated(path: Path) -> tuple[BinaryIO, PixelElement]:
 def _name(transfer_syntax: str) -> str:
     from pydicom.uid import UID
 
-    return str(UID(transfer_syntax).name)
+    uid = UID(transfer_syntax)
+    return str(uid.name) if uid.is_valid and uid.is_transfer_syntax else "(unknown)"

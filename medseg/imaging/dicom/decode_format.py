@@ -12,6 +12,10 @@ __all__ = ["PixelFormat"]
 IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 NATIVE = (IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED)
+PHOTOMETRIC = {  # PS3.3 C.7.6.3.1.2, with those that are retired
+    "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422",
+    "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "XYB", "HSV", "ARGB", "CMYK",
+}  # fmt: skip
 ALLOCATED = (1, 8, 16, 32, 64)  # bits that are kept for a sample
 LARGEST = 65535  # rows and columns are 16 bit numbers
 
@@ -91,6 +95,8 @@ class PixelFormat:
         photometric = str(dataset.get("PhotometricInterpretation", "") or "").strip()
         if not photometric:
             raise ImageError("damaged DICOM header: it does not state PhotometricInterpretation, so not what is white")
+        if photometric and photometric not in PHOTOMETRIC:
+            raise ImageError("damaged DICOM header: PhotometricInterpretation is none of the standard's")
         return cls(
             transfer_syntax=_transfer_syntax(dataset),
             offset=offset,

@@ -127,9 +127,12 @@ def _scan(state: tuple[tuple[str, int, int], ...]) -> Scan:
 
 
 def _is_copy(a: Instance, b: Instance) -> bool:
-    """Whether two files of one SOP instance show the same slices; their transfer syntaxes may differ."""
+    """Whether two files of one SOP instance are the same image; slices may be stored in other transfer syntaxes."""
+    about = [(image.patient_id, image.study_uid, image.series_uid, image.format.rows) for image in (a, b)]
     places = [[(frame.position, frame.orientation) for frame in image.frames] for image in (a, b)]
-    return places[0] == places[1] and (a.format.rows, a.format.columns) == (b.format.rows, b.format.columns)
+    if about[0] != about[1] or places[0] != places[1]:
+        return False
+    return a.frames[0].position is not None or a.path.read_bytes() == b.path.read_bytes()
 
 
 def _read_all(files: Sequence[Path]) -> Iterator[Result]:
@@ -233,7 +236,7 @@ def directory_files(path: Path) -> list[Path]:
     parts = [[name] if isinstance(name, str) else list(name) for name in names if name]
     if any(part in ("..", "") or "/" in part for name in parts for part in name):
         raise ImageError(f"{path}: the DICOMDIR names files outside its folder")
-    files = [_present(path.parent.joinpath(*name)) for name in parts]
+    files = [_present(path.parent, name) for name in parts]
     missing = [file for file in files if not file.is_file()]
     if missing or not files:
         what = f"names {len(missing)} file(s) that are not here, the first {missing[0].name}" if missing else "is empty"
@@ -243,7 +246,10 @@ def directory_files(path: Path) -> list[Path]:
     return files
 
 
-def _present(file: Path) -> Path:
-    """The file, or its name in small letters, as systems often store what a medium names in capitals."""
-    small = file.parent / file.name.lower()
-    return small if not file.is_file() and small.is_file() else file
+def _present(folder: Path, names: Sequence[str]) -> Path:
+    """A file of a medium, whose names systems often store in small letters."""
+    place = folder
+    for name in names:
+        small = place / name.lower()
+        place = small if not (place / name).exists() and small.exists() else place / name
+    return place

@@ -124,7 +124,7 @@ def instance_of(path: Path, header: Any, offset: int) -> Instance:
     except ImageError:
         raise
     except Exception as error:  # values of the wrong kind raise many types in pydicom; each means the same here
-        raise ImageError(f"{path}: damaged DICOM header ({type(error).__name__}: {error})") from error
+        raise ImageError(f"{path}: damaged DICOM header ({type(error).__name__})") from error
     return Instance(
         path=path,
         sop_class=str(header.SOPClassUID),

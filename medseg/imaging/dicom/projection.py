@@ -38,7 +38,7 @@ def load_projection(instance: Instance, frame: Frame) -> Volume:
     except ImageError:
         raise
     except Exception as error:  # values of the wrong kind raise many types in pydicom; each means the same here
-        raise ImageError(f"{instance.path}: damaged DICOM header ({type(error).__name__}: {error})") from error
+        raise ImageError(f"{instance.path}: damaged DICOM header ({type(error).__name__})") from error
     return Volume(
         image[None, None], Grid.projection(image.shape), spacing, spacing_at,  # type: ignore[arg-type]
         modality=instance.modality, body_part=instance.facts["BodyPartExamined"], view=view, notes=(*notes, *more),

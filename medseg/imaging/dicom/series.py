@@ -1,10 +1,12 @@
 """From instances to volumes: by series, and further where one series holds several."""
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
@@ -12,11 +14,12 @@ from medseg.files import safe_name
 from medseg.imaging.dicom.geometry import LEAST_SLICES, Placement, Problem, place
 from medseg.imaging.dicom.instance import Frame, Instance
 
-__all__ = ["Series", "series_of"]
+__all__ = ["Series", "homes_of", "series_of"]
 
 PROJECTIONS = {"CR", "DX", "MG", "RG", "PX", "IO", "XA", "RF"}
 CAPTURES = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture and its multi-frame kinds
 TECHNIQUE = ("stack", "type")
+TIMING = frozenset({"trigger", "acquisition", "time"})
 SCREEN = "SCREEN SAVE"  # of an image type, as scanners name captures of their screen
 
 
@@ -66,6 +69,20 @@ def series_of(images: Iterable[Instance]) -> list[Series]:
     return [series for uid, members in by_uid.items() for series in _of_one_uid(uid, members)]
 
 
+def homes_of(series: Iterable[Series]) -> dict[str, Path]:
+    """Where each Series Instance UID lies: its only file, or the folder that holds all of its files.
+
+    Parts are numbered over a whole series, so a part can only be named from there.
+    """
+    files: dict[str, set[Path]] = defaultdict(set)
+    for item in series:
+        files[item.series_uid].update(image.path for image in item.instances)
+    return {
+        uid: next(iter(paths)) if len(paths) == 1 else Path(os.path.commonpath([path.parent for path in paths]))
+        for uid, paths in files.items()
+    }
+
+
 def _of_one_uid(uid: str, members: list[Instance]) -> list[Series]:
     by_kind: dict[str, list[Instance]] = defaultdict(list)
     for member in members:
@@ -85,13 +102,13 @@ def _of_one_uid(uid: str, members: list[Instance]) -> list[Series]:
 
 def _kind(image: Instance) -> str:
     is_capture = image.sop_class.startswith(CAPTURES) or any(SCREEN in value for value in image.image_type)
-    if image.modality in PROJECTIONS:  # film digitisers store radiographs as secondary captures
-        return "projection"
+    placed = image.frames[0].position is not None
+    if image.modality in PROJECTIONS and not (placed and len(image.frames) > 1):  # tomosynthesis is a volume
+        return "projection"  # also secondary captures, as film digitisers store radiographs
     if "LOCALIZER" in image.image_type[2:]:
         return "localizer"
     if "MOSAIC" in image.image_type:
         return "mosaic"
-    placed = image.frames[0].position is not None
     return "capture" if is_capture and not placed else "volume"
 
 
@@ -125,12 +142,15 @@ def _volumes(uid: str, images: list[Instance]) -> list[Series]:
 def _mixed(images: Sequence[Instance]) -> Problem | None:
     """Images that cannot be one series, whatever its UID says: their positions have nothing to do with each other."""
     for code, what, values in (
+        ("mixed_modalities", "modalities", {image.modality for image in images}),
         ("mixed_patients", "patients", {image.patient_id for image in images}),
         ("mixed_studies", "studies", {image.study_uid for image in images}),
         ("mixed_frames_of_reference", "frames of reference", {image.facts["FrameOfReferenceUID"] for image in images}),
     ):
         if len(values) > 1:
-            return Problem(code, f"images of {len(values)} {what} under one Series Instance UID")
+            stated = values - {""}
+            text = f"images of {len(stated)} {what}" + (" and some that state none" if "" in values else "")
+            return Problem(code, f"{text} under one Series Instance UID")
     return None
 
 
@@ -173,10 +193,22 @@ def _soft_parts(frames: list[Frame]) -> dict[str, list[Frame]]:
         for chosen in combinations(varying, number):
             parts = _parts_by(frames, chosen)
             codes = {_problem_code(members) for members in parts.values()}
-            enough = min(map(len, parts.values())) >= LEAST_SLICES
+            enough = min(map(len, parts.values())) >= LEAST_SLICES and (
+                TIMING.isdisjoint(chosen) or _are_complete(parts.values())
+            )
             if enough and ("doubled_slices" not in codes if doubled else codes == {""}):
                 return parts
     return {"": frames}
+
+
+def _are_complete(parts: Iterable[Sequence[Frame]]) -> bool:
+    """Whether every part lies at all the positions of the others.
+
+    What is taken at one time may be every fourth slice, or one of two table positions: parts that are told apart by
+    time must be whole, or they would be volumes with false distances, and hide a slice that is missing.
+    """
+    places = [{tuple(np.round(frame.position or (), 2)) for frame in frames} for frames in parts]
+    return all(own == places[0] for own in places)
 
 
 def _problem_code(frames: Sequence[Frame]) -> str:

@@ -73,5 +73,5 @@ def _of_palette(stored: np.ndarray, header: Any) -> np.ndarray:
     try:
         return apply_color_lut(stored, header)[..., :3]
     except Exception as error:  # damaged palettes raise many types; each means the same here
-        text = f"its colour palette is damaged or missing ({type(error).__name__}: {error})"
+        text = f"its colour palette is damaged or missing ({type(error).__name__})"
         raise ImageError(text, code="colour") from error

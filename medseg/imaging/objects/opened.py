@@ -31,7 +31,7 @@ def damage_named(path: Path) -> Iterator[None]:
     except MedsegError:
         raise
     except Exception as error:  # values of the wrong kind raise many types; each means the same here
-        raise AnnotationError(f"{path}: damaged DICOM object ({type(error).__name__}: {error})") from error
+        raise AnnotationError(f"{path}: damaged DICOM object ({type(error).__name__})") from error
 
 
 def open_object(path: Path, classes: Mapping[str, str], expected: str) -> "tuple[pydicom.Dataset, int]":
