@@ -64,7 +64,7 @@ def read_metaimage(path: Path) -> Volume:
             raise GeometryError(f"{path}: has {n_axes} dimensions, a volume of 3 was expected")
         x, y, z = whole_numbers(path, "DimSize", fields["DimSize"], 3)
         if min(x, y, z) < 1:
-            raise ImageError(f"{path}: has the DimSize {fields['DimSize']}; an axis has no voxels")
+            raise ImageError(f"{path}: has the DimSize {[x, y, z]}; an axis has no voxels")
         affine, geometry = _affine(path, fields)
         grid, more = checked_grid(path, (z, y, x), affine)
         layout, about = _layout(path, fields, (z, y, x))
@@ -80,16 +80,17 @@ def read_metaimage(path: Path) -> Volume:
 
 def _fields(path: Path, stream: BinaryIO) -> dict[str, str]:
     fields: dict[str, str] = {}
-    for line in header_lines(path, stream, lambda line: line.startswith("ElementDataFile")):
+    lines = header_lines(path, stream, lambda line: line.startswith("ElementDataFile"))
+    for number, line in enumerate(lines, start=1):
         name, mark, text = line.partition("=")
         name = SYNONYMS.get(name.strip(), name.strip())
         if not line.strip() or name == "Comment":
             continue
         if not mark or name in fields:
-            raise ImageError(f"{path}: not a MetaImage header: {line[:80]!r} is no field, or one given twice")
+            raise ImageError(f"{path}: not a MetaImage header: its line {number} is no field, or one given twice")
         fields[name] = text.strip()
     if fields.get("ObjectType", "Image") != "Image":
-        raise ImageError(f"{path}: holds the object {fields['ObjectType']!r}, an Image was expected")
+        raise ImageError(f"{path}: its ObjectType is another than Image")
     for name in ("NDims", "DimSize", "ElementType", "BinaryData", "ElementDataFile"):
         if name not in fields:
             raise ImageError(f"{path}: damaged header, or not a MetaImage: it has no field {name}")
@@ -126,7 +127,7 @@ def _affine(path: Path, fields: dict[str, str]) -> tuple[np.ndarray, tuple[Note,
     affine[:3, 3] = numbers(path, "Offset", fields.get("Offset", "0 0 0"), 3)
     unit = fields.get("DistanceUnits", "?")
     if unit not in (*MM_PER_UNIT, "?"):
-        raise GeometryError(f"{path}: its DistanceUnits {unit!r} are unknown; expected mm, cm or um")
+        raise GeometryError(f"{path}: its DistanceUnits are unknown; expected mm, cm or um")
     if MM_PER_UNIT.get(unit, 1.0) != 1.0:
         affine = scaled(affine, [MM_PER_UNIT[unit]] * 3)
         notes.append(Note("unit", f"lengths in {unit} were converted to mm", warning=True))
@@ -154,13 +155,13 @@ def _contradictions(path: Path, fields: dict[str, str], axes: np.ndarray) -> lis
 def _flag(path: Path, fields: dict[str, str], name: str) -> bool:
     text = fields.get(name, "False").lower()
     if text not in ("true", "false", "1", "0", "t", "f"):
-        raise ImageError(f"{path}: damaged header: {name} is {fields[name]!r}, True or False were expected")
+        raise ImageError(f"{path}: damaged header: {name} is neither True nor False")
     return text in ("true", "1", "t")
 
 
 def _layout(path: Path, fields: dict[str, str], shape: tuple[int, int, int]) -> tuple[Layout, tuple[Note, ...]]:
     if fields["ElementType"] not in TYPES:
-        raise ImageError(f"{path}: holds elements of the type {fields['ElementType']!r}, numbers were expected")
+        raise ImageError(f"{path}: its ElementType is none of numbers, such as MET_SHORT")
     dtype = np.dtype(TYPES[fields["ElementType"]])
     notes = []
     if dtype.itemsize > 1 and _flag(path, fields, "BinaryData"):

@@ -77,7 +77,7 @@ def _files(path: Path) -> tuple[Path, Path]:
     candidates = [stem + ending for plain in (other, other.upper()) for ending in (plain, plain + ".gz")]
     partner = next((path.parent / name for name in candidates if (path.parent / name).is_file()), None)
     if partner is None:
-        raise ImageError(f"{path}: half of a pair; {stem}{other} is missing beside it")
+        raise ImageError(f"{path}: half of a pair; its {other} file is missing beside it")
     return (path, partner) if kind == ".hdr" else (partner, path)
 
 
@@ -107,10 +107,10 @@ def _header(payload: Payload) -> tuple[np.void, bool]:
     if magic not in MAGIC[size]:
         if size == 348:
             raise ImageError(
-                f"{path}: Analyze 7.5, or a damaged NIfTI file: its magic is {magic!r}. Analyze does not say where "
-                "left is; convert from the original instead"
+                f"{path}: Analyze 7.5, or a damaged NIfTI file: its magic is not that of NIfTI. Analyze does not say "
+                "where left is; convert from the original instead"
             )
-        raise ImageError(f"{path}: a damaged NIfTI-2 file: its magic is {magic!r}; was it transferred as text?")
+        raise ImageError(f"{path}: a damaged NIfTI-2 file: its magic is wrong; was it transferred as text?")
     return header, magic == MAGIC[size][1]
 
 

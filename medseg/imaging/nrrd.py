@@ -101,13 +101,13 @@ def _fields(path: Path, stream: BinaryIO) -> dict[str, str]:
     if not lines or not re.fullmatch(r"NRRD000\d", lines[0]):
         raise ImageError(f"{path}: not an NRRD file: it does not begin with NRRD000")
     fields: dict[str, str] = {}
-    for line in lines[1:]:
+    for number, line in enumerate(lines[1:], start=2):
         name, mark, text = line.partition(": ")
         if not line or line.startswith("#") or (":=" in line and line.index(":=") < len(name)):
             continue
         name = name.lower().replace(" ", "")
         if not mark or name in fields:
-            raise ImageError(f"{path}: damaged header: {line[:80]!r} is no field, or one given twice")
+            raise ImageError(f"{path}: damaged header: its line {number} is no field, or one given twice")
         fields[name] = text.strip()
     for name in ("dimension", "type", "sizes", "encoding"):
         if name not in fields:
@@ -130,7 +130,7 @@ def _directions(path: Path, fields: dict[str, str]) -> list[list[float] | None]:
         elif part.startswith("("):
             vectors.append(_vector(path, "space directions", part))
         else:
-            raise ImageError(f"{path}: damaged header: space directions are {text!r}")
+            raise ImageError(f"{path}: damaged header: its space directions are not all vectors (x,y,z) or none")
     if len(vectors) != n_axes:
         raise ImageError(f"{path}: damaged header: {n_axes} axes, but {len(vectors)} space directions")
     return vectors
@@ -138,7 +138,7 @@ def _directions(path: Path, fields: dict[str, str]) -> list[list[float] | None]:
 
 def _vector(path: Path, field: str, text: str) -> list[float]:
     if not re.fullmatch(r"\([^()]*\)", text):
-        raise ImageError(f"{path}: damaged header: {field} is {text!r}, a vector (x,y,z) was expected")
+        raise ImageError(f"{path}: damaged header: {field} is not a vector (x,y,z)")
     return numbers(path, field, text[1:-1].replace(",", " "), 3)
 
 
@@ -164,7 +164,7 @@ def _axes(path: Path, fields: dict[str, str], directions: list[list[float] | Non
         text = f"4D: {sizes[axis]} volumes along an axis of the kind {kind or 'unknown'} were read as channels"
         note = Note("four_d", text, warning=True)
     else:
-        raise ImageError(f"{path}: holds {kind} values, grey values were expected")
+        raise ImageError(f"{path}: its kinds say colours or others, grey values were expected")
     return _Axes((z, y, x), spatial, sizes[axis], axis < spatial[0], (note,))
 
 
@@ -173,7 +173,7 @@ def _affine(
 ) -> tuple[np.ndarray, tuple[Note, ...]]:
     space = fields.get("space", "").lower()
     if space not in SPACES:
-        found = f"space is {space!r}" if space else "no space is stated"
+        found = "its space is another" if space else "no space is stated"
         raise GeometryError(
             f"{path}: {found}, which does not say where left is; expected left-posterior-superior, "
             "right-anterior-superior or left-anterior-superior"
@@ -188,7 +188,7 @@ def _affine(
     units = re.findall(r'"([^"]*)"', fields.get("spaceunits", ""))
     if "spaceunits" in fields:
         if len(units) != 3 or any(unit.lower() not in MM_PER_UNIT for unit in units):
-            raise GeometryError(f'{path}: its space units {fields["spaceunits"]} are unknown; expected "mm"')
+            raise GeometryError(f'{path}: its space units are unknown; expected "mm" three times')
         scale = [MM_PER_UNIT[unit.lower()] for unit in units]
         if scale != [1.0] * 3:
             notes.append(Note("unit", f"lengths in {', '.join(units)} were converted to mm", warning=True))
@@ -201,7 +201,7 @@ def _affine(
 def _dtype(path: Path, fields: dict[str, str]) -> np.dtype:
     name = fields["type"].lower()
     if name not in TYPE_OF_NAME:
-        raise ImageError(f"{path}: holds values of the type {name!r}, numbers were expected")
+        raise ImageError(f"{path}: its type is none of numbers, such as short")
     dtype = np.dtype(TYPE_OF_NAME[name])
     if dtype.itemsize == 1 or fields["encoding"].lower() in ("ascii", "text", "txt"):
         return dtype
@@ -222,8 +222,10 @@ def _payload(path: Path, fields: dict[str, str], stream: BinaryIO, layout: Layou
     (lines,) = whole_numbers(path, "line skip", fields.get("lineskip", "0"), 1)
     (skip,) = whole_numbers(path, "byte skip", fields.get("byteskip", "0"), 1)
     encoding = fields["encoding"].lower()
-    if encoding not in (*CODECS, *TEXT) or lines < 0 or skip < (-1 if encoding == "raw" else 0):
-        raise ImageError(f"{path}: encoding {encoding!r} with line skip {lines} and byte skip {skip} is unknown")
+    if encoding not in (*CODECS, *TEXT):
+        raise ImageError(f"{path}: its encoding is unknown; expected one of {', '.join((*CODECS, *TEXT))}")
+    if lines < 0 or skip < (-1 if encoding == "raw" else 0):
+        raise ImageError(f"{path}: damaged header: line skip {lines} and byte skip {skip} of the encoding {encoding}")
     for _ in range(lines):
         if not stream.readline():
             raise ImageError(f"{path}: cut off or its header is wrong: it has fewer than {lines} lines to skip")

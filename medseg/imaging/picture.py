@@ -51,7 +51,8 @@ def read_picture(path: Path) -> Volume:
     except UnidentifiedImageError as error:
         raise ImageError(f"{path}: {_why_unknown(path)}") from error
     except Exception as error:  # Pillow raises many types for damaged files; each means the same here
-        raise ImageError(f"{path}: damaged or cut off ({type(error).__name__}: {error}); fetch it again") from error
+        reason = getattr(error, "strerror", None) or type(error).__name__  # its message may quote the file
+        raise ImageError(f"{path}: damaged or cut off ({reason}); fetch it again") from error
     convert = Float32Conversion(values.dtype)
     values = convert(values)
     notes += _about(header) + convert.notes()

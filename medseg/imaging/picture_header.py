@@ -81,7 +81,7 @@ def _checked_png(path: Path) -> tuple[int, int]:
             if left or len(stored) < 4:
                 raise ImageError(f"{path}: cut off: the end of the PNG is missing; fetch it again")
             if checksum != struct.unpack(">I", stored)[0]:
-                raise ImageError(f"{path}: damaged: the checksum of its part {name!r} is wrong; fetch it again")
+                raise ImageError(f"{path}: damaged: the checksum of one of its parts is wrong; fetch it again")
             if name == b"IHDR" and length >= 13:
                 depth, colour = first[8], first[9]
             if name == b"IEND":

@@ -41,10 +41,10 @@ def numbers(path: Path, field: str, text: str, count: int) -> list[float]:
     """
     try:
         values = [float(part) for part in text.split()]
-    except ValueError:
-        values = []
+    except ValueError:  # not quoted, as no text of a header is: it may hold a patient's name
+        raise ImageError(f"{path}: damaged header: {field} holds text, {count} numbers were expected") from None
     if len(values) != count:
-        raise ImageError(f"{path}: damaged header: {field} is {text!r}, {count} numbers were expected")
+        raise ImageError(f"{path}: damaged header: {field} holds {len(values)} numbers, {count} numbers were expected")
     return values
 
 
@@ -58,7 +58,7 @@ def whole_numbers(path: Path, field: str, text: str, count: int) -> list[int]:
     """
     values = numbers(path, field, text, count)
     if any(value % 1 != 0 for value in values):  # also NaN and infinity
-        raise ImageError(f"{path}: damaged header: {field} is {text!r}, whole numbers were expected")
+        raise ImageError(f"{path}: damaged header: {field} is {values}, whole numbers were expected")
     return [int(value) for value in values]
 
 
@@ -74,7 +74,7 @@ def data_file(path: Path, name: str) -> Path:
     windows = PureWindowsPath(name)
     if windows.is_absolute() or windows.drive or windows.root or ".." in windows.parts:
         raise ImageError(
-            f"{path}: its data file {name!r} lies outside its folder; put it beside it and correct the name"
+            f"{path}: the data file that it names lies outside its folder; put it beside it and correct the name"
         )
     file = path.parent / PurePosixPath(*windows.parts)
     try:
@@ -82,9 +82,9 @@ def data_file(path: Path, name: str) -> Path:
     except OSError:  # a name that no file can have
         missing = True
     if missing:
-        raise ImageError(f"{path}: its data file {name!r} is missing")
+        raise ImageError(f"{path}: the data file that it names is missing")
     if not file.resolve().is_relative_to(path.parent.resolve()):
-        raise ImageError(f"{path}: its data file {name!r} is a link to outside its folder; copy the file itself")
+        raise ImageError(f"{path}: the data file that it names is a link to outside its folder; copy the file itself")
     return file
 
 
@@ -101,4 +101,4 @@ def text_values(path: Path, text: bytes, dtype: str, *, hexadecimal: bool = Fals
             return bytes.fromhex(text.decode("ascii"))
         return np.array(text.split(), dtype=dtype).tobytes()
     except (ValueError, OverflowError) as error:
-        raise ImageError(f"{path}: damaged: its values, stored as text, are not numbers ({error})") from error
+        raise ImageError(f"{path}: damaged: its values, stored as text, are not numbers of its type") from error

@@ -57,8 +57,8 @@ def write_seg(path, images, masks, *, author="", labels=("tumour",)):
     segmentation.save_as(path)
 
 
-def write_structures(path, images, rois):
-    """Write a structure set; `rois` maps a name to boxes, whose contours run round the voxels."""
+def write_structures(path, images, rois, kinds=None):
+    """Write a structure set; `rois` maps a name to boxes, whose contours run round the voxels, `kinds` to its type."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = RTStructureSetStorage, ExplicitVRLittleEndian
     meta.MediaStorageSOPInstanceUID = generate_uid()
@@ -84,6 +84,12 @@ def write_structures(path, images, rois):
             drawn.ContourSequence.append(contour)
         data.StructureSetROISequence.append(roi)
         data.ROIContourSequence.append(drawn)
+    data.RTROIObservationsSequence = []
+    for number, name in enumerate(rois, start=1):
+        observed = pydicom.Dataset()
+        observed.ObservationNumber = observed.ReferencedROINumber = number
+        observed.RTROIInterpretedType, observed.ROIInterpreter = (kinds or {}).get(name, ""), ""
+        data.RTROIObservationsSequence.append(observed)
     path.parent.mkdir(parents=True, exist_ok=True)
     data.save_as(path, enforce_file_format=True)
 
@@ -224,6 +230,25 @@ def test_a_segment_is_chosen_by_number_or_label(tmp_path):
     assert [[lesion.box for lesion in read_lesions(case, grid)] for case in good] == [[away]] * 4
     with pytest.raises(MedsegError, match="case c4: the mask holds no 'lung'; it holds 1 'tumour', 2 'node'"):
         read_lesions(bad, grid)
+
+
+def test_the_body_and_organs_are_no_lesions_unless_they_are_chosen(tmp_path, caplog):
+    uid = write_series(tmp_path / "scan", patient_id="1")
+    images, away = slices_of(tmp_path, uid), (12, 12, 0, 15, 15, 2)
+    rois = {"Doe": (0, 0, 0, 16, 16, 5), "liver": away, "heart": away, "seen": BOX, "": away}
+    kinds = {"Doe": "EXTERNAL", "liver": "ORGAN", "heart": "ORGAN", "seen": "GTV"}
+    write_structures(tmp_path / "rs.dcm", images, rois, kinds)
+    write_structures(tmp_path / "body.dcm", images, {"Doe": BOX}, {"Doe": "EXTERNAL"})
+    lines = [f"c{n},p,scan,{mask}" for n, mask in enumerate(["rs.dcm", "rs.dcm#liver", "rs.dcm#2", "body.dcm"])]
+    (tmp_path / "dataset.csv").write_text("\n".join(["case_id,patient_id,image,mask", *lines]) + "\n")
+    every, by_name, by_number, body = load_manifest(tmp_path).cases
+    grid = read(tmp_path / "scan").grid
+    assert {lesion.box for lesion in read_lesions(every, grid)} == {BOX, away}  # the target, and what has no type
+    assert "left out regions whose kind no lesion has: 1 EXTERNAL, 2 ORGAN" in caplog.text
+    assert "Doe" not in caplog.text
+    assert [lesion.box for case in (by_name, by_number) for lesion in read_lesions(case, grid)] == [away] * 2
+    with pytest.raises(MedsegError, match="case c3: none of the regions is a lesion by its kind: 1 EXTERNAL.*choose"):
+        read_lesions(body, grid)
 
 
 def test_an_empty_object_means_read_without_lesion(tmp_path):

@@ -88,7 +88,10 @@ def test_a_voc_coordinate_of_zero_shows_that_the_set_counts_from_zero(tmp_path):
     ("text", "says"),
     [
         ("<annotation><object>", "not readable as XML"),
-        (VOC.format(name="", objects="<object><name>A</name></object>"), "object 1: xmin.* of its bndbox are"),
+        (
+            VOC.format(name="", objects="<object><name>A</name></object>"),
+            "object 1: xmin.* of its bndbox are not all numbers",
+        ),
         (VOC.format(name="", objects=OBJECT.format(d=0, x=21)), "not those of a box"),
         (VOC.format(name="", objects=OBJECT.format(d=0, x="nan")), "not those of a box"),
         (VOC.format(name="", objects="").replace(">20<", ">40<"), r"\(40, 10\) pixels .*case a has \(20, 10\)"),
@@ -98,6 +101,35 @@ def test_wrong_voc_files_are_refused(tmp_path, text, says):
     picture(tmp_path / "s" / "a.png")
     (tmp_path / "s" / "a.xml").write_text(text)
     with pytest.raises(AnnotationError, match=says):
+        prepare(tmp_path / "s", tmp_path / "o")
+
+
+def test_two_voc_files_of_one_image_are_refused(tmp_path):
+    picture(tmp_path / "s" / "a.png")
+    for name in ("a", "z"):
+        (tmp_path / "s" / f"{name}.xml").write_text(VOC.format(name="a.png", objects=OBJECT.format(d=0, x=11)))
+    with pytest.raises(AnnotationError, match=r"z\.xml: is of the same image as .*a\.xml"):
+        prepare(tmp_path / "s", tmp_path / "o")
+
+
+def test_two_voc_files_of_one_slice_are_refused(tmp_path):
+    uid = write_series(tmp_path / "s" / "scan", patient_id="1")
+    (item,) = find_inputs(tmp_path / "s", name_series=str)
+    assert item.series == uid
+    instance = item.description.frames[0].sop_uid
+    for folder in ("r1", "r2"):
+        (tmp_path / "s" / folder).mkdir()
+        text = "<annotation><size><width>16</width><height>16</height></size></annotation>"
+        (tmp_path / "s" / folder / f"{instance}.xml").write_text(text)
+    with pytest.raises(AnnotationError, match="is of the same image as"):
+        prepare(tmp_path / "s", tmp_path / "o")
+
+
+def test_a_voc_file_that_is_named_as_one_image_and_states_another_is_refused(tmp_path):
+    for seed, name in enumerate("ab"):
+        picture(tmp_path / "s" / f"{name}.png", seed=seed)
+    (tmp_path / "s" / "a.xml").write_text(VOC.format(name="b.png", objects=OBJECT.format(d=0, x=11)))
+    with pytest.raises(AnnotationError, match=r"a\.xml: is named as case a, its <filename> is that of case b"):
         prepare(tmp_path / "s", tmp_path / "o")
 
 
@@ -168,6 +200,15 @@ def test_text_beside_images_that_is_no_yolo_is_left_alone(tmp_path):
     assert labels_of(prepare(tmp_path / "s", tmp_path / "o")) == {"a": None}
 
 
+@pytest.mark.parametrize("line", ["0 .5 .5 .1 .1 .9", "0 .5 .5 .1", "mass .5 .5 .1 .1", "0,.5,.5,.1,.1"])
+def test_a_numeric_text_of_the_wrong_kind_is_refused_and_not_taken_for_unlabelled(tmp_path, line):
+    picture(tmp_path / "s" / "a.png")
+    picture(tmp_path / "s" / "b.png", seed=1)
+    (tmp_path / "s" / "a.txt").write_text(f"{line}\n")
+    with pytest.raises(AnnotationError, match=r"a\.txt, line 1: its \d values? are not a box; .*no confidence"):
+        prepare(tmp_path / "s", tmp_path / "o")
+
+
 def test_names_of_classes_must_agree(tmp_path):
     (tmp_path / "classes.txt").write_text("mass\ncyst\n")
     (tmp_path / "data.yaml").write_text("names: [cyst, mass]\n")
@@ -219,7 +260,25 @@ def test_coco_files_of_one_image_are_readers(tmp_path):
         ),
         ({"annotations": [{"id": 1, "image_id": 0, "category_id": 6, "bbox": [1, 1, 2, 2]}]}, "category is not listed"),
         ({"annotations": [{"id": 1, "image_id": 0, "category_id": 5, "bbox": [1, 1, 0, 2]}]}, "sides above 0"),
-        ({"annotations": [{"id": 1, "image_id": 0, "category_id": 5}]}, "its bbox is None"),
+        ({"annotations": [{"id": 1, "image_id": 0, "category_id": 5}]}, r"its bbox is not \[x, y"),
+        (
+            {"annotations": [{"id": 3, "image_id": 0, "category_id": 5, "bbox": [float("nan"), 1, 2, 2]}]},
+            "annotation 3: .*finite",
+        ),
+        (
+            {"annotations": [{"id": 3, "image_id": 0, "category_id": 5, "bbox": [1, 1, 2, float("inf")]}]},
+            "annotation 3: .*finite",
+        ),
+        (
+            {"annotations": [{"id": 3, "image_id": 0, "category_id": 5, "bbox": [4, 1, -2, 2]}]},
+            "annotation 3: .*above 0",
+        ),
+        (
+            {"annotations": [], "images": [{"id": 0, "file_name": "a.png"}, {"id": 0, "file_name": "b.png"}]},
+            "of one id",
+        ),
+        ({"annotations": [], "images": [{"id": n, "file_name": "a.png"} for n in (0, 7)]}, "lists case a twice"),
+        ({"annotations": [], "images": [{"id": n, "file_name": f"{n}/a.png"} for n in (0, 7)]}, "lists case a twice"),
         ({"annotations": [{"id": 1}]}, "not as COCO has it"),
         ({"annotations": [], "size": (40, 10)}, r"states \(40, 10\) pixels"),
         ({"annotations": [], "names": ("x", "y")}, "not one of its 2 images is here"),

@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 
-from medseg.errors import GeometryError, ImageError, OutputError
+from medseg.errors import GeometryError, ImageError, MedsegError, OutputError
 from medseg.imaging.itk import read_itk, write_itk
 from medseg.volume import Grid
 
@@ -116,10 +116,10 @@ def test_nrrd_without_certain_geometry_is_refused(tmp_path, changes, reason):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"type": "block"}, "'block'"),
+        ({"type": "block"}, "none of numbers"),
         ({"endian": None}, "endian"),
         ({"endian": "middle"}, "endian"),
-        ({"encoding": "zip"}, "encoding 'zip'"),
+        ({"encoding": "zip"}, "its encoding is unknown; expected one of raw"),
         ({"sizes": "2 3"}, "sizes"),
         ({"sizes": "2 3 0"}, "no voxels"),
         ({"sizes": "2 3 1e99"}, "cut off"),
@@ -183,7 +183,7 @@ def test_nrrd_axes_without_direction_become_channels(tmp_path):
     volume = read_itk(last)
     assert np.array_equal(volume.array, VALUES.reshape(2, 2, 2, 3))
     assert warnings_of(volume) == ["four_d"]
-    with pytest.raises(ImageError, match="rgb-color"):
+    with pytest.raises(ImageError, match="grey values were expected"):
         read_itk(nrrd(
             tmp_path / "c.nrrd", dimension="4", sizes="3 2 2 2", kinds="RGB-color domain domain domain",
             space_directions="none (1,0,0) (0,2,0) (0,0,3)",
@@ -219,6 +219,56 @@ def test_data_outside_the_folder_are_refused(tmp_path, name):
         read_itk(nrrd(folder / "a.nhdr", b"", data_file=name))
     with pytest.raises(ImageError, match="outside its folder"):
         read_itk(meta(folder / "a.mhd", b"", ElementDataFile=name))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"type": "QXZ"}, {"encoding": "QXZ"}, {"space": "QXZ"}, {"space_units": '"QXZ" "mm" "mm"'},
+        {"sizes": "2 QXZ 2"},
+        {"space_directions": "(1,0,0) QXZ (0,0,3)"}, {"space_origin": "QXZ"}, {"data_file": "QXZ.raw"},
+        {"data_file": "../QXZ.raw"}, {"data_file": "link_QXZ.raw"}, {"endian": "QXZ"}, {"QXZ": "1", "qxz": "1"},
+        {"dimension": "4", "sizes": "3 2 2 2", "kinds": "QXZ domain domain domain",
+         "space_directions": "none (1,0,0) (0,2,0) (0,0,3)"},
+    ],
+)  # fmt: skip
+def test_nrrd_text_of_a_header_is_not_quoted(tmp_path, changes):
+    (tmp_path / "link_QXZ.raw").symlink_to(__file__)
+    with pytest.raises(MedsegError) as caught:
+        read_itk(nrrd(tmp_path / "a.nrrd", **changes))
+    assert "qxz" not in str(caught.value).lower()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ObjectType": "QXZ"}, {"ElementType": "QXZ"}, {"DimSize": "2 QXZ 2"}, {"DistanceUnits": "QXZ"},
+        {"BinaryData": "QXZ"}, {"ElementDataFile": "QXZ.raw"}, {"ElementDataFile": "../QXZ.raw"}, {"Offset": "QXZ"},
+        {"Position": "QXZ", "Origin": "QXZ"}, {"ElementSpacing": "1 1 QXZ"}, {"HeaderSize": "QXZ"},
+    ],
+)  # fmt: skip
+def test_metaimage_text_of_a_header_is_not_quoted(tmp_path, changes):
+    with pytest.raises(MedsegError) as caught:
+        read_itk(meta(tmp_path / "a.mha", **changes))
+    assert "QXZ" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "suffix", "change"), [(nrrd, ".nrrd", {"encoding": "ascii"}), (meta, ".mha", {"BinaryData": "False"})]
+)
+def test_values_stored_as_text_are_not_quoted(tmp_path, make, suffix, change):
+    with pytest.raises(ImageError, match="stored as text") as caught:
+        read_itk(make(tmp_path / f"a{suffix}", b"1 QXZ 3", **change))
+    assert "QXZ" not in str(caught.value)
+
+
+def test_a_line_that_is_no_field_is_named_by_its_number(tmp_path):
+    for file, line, number in ((nrrd(tmp_path / "a.nrrd"), b"QXZ junk\n", 2), (meta(tmp_path / "a.mha"), b"QXZ\n", 2)):
+        first, rest = file.read_bytes().split(b"\n", 1)
+        file.write_bytes(first + b"\n" + line + rest)
+        with pytest.raises(ImageError, match=f"its line {number} is no field") as caught:
+            read_itk(file)
+        assert "QXZ" not in str(caught.value)
 
 
 def test_nrrd_key_values_comments_and_double_fields(tmp_path):
@@ -331,8 +381,8 @@ def test_metaimage_without_certain_geometry_is_refused(tmp_path, changes, reason
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"ObjectType": "Mesh"}, "Mesh"),
-        ({"ElementType": "MET_STRING"}, "MET_STRING"),
+        ({"ObjectType": "Mesh"}, "another than Image"),
+        ({"ElementType": "MET_STRING"}, "none of numbers"),
         ({"DimSize": "2 3 0"}, "no voxels"),
         ({"DimSize": "2 3"}, "DimSize"),
         ({"DimSize": "30000 30000 30000"}, "cut off"),
@@ -343,7 +393,7 @@ def test_metaimage_without_certain_geometry_is_refused(tmp_path, changes, reason
         ({"HeaderSize": "7"}, "HeaderSize"),
         ({"ElementDataFile": "LIST"}, "several files"),
         ({"ElementDataFile": "a%02d.raw 1 5 1"}, "several files"),
-        ({"ElementDataFile": "none.raw"}, "none.raw' is missing"),
+        ({"ElementDataFile": "none.raw"}, "data file that it names is missing"),
         ({"Position": "0 0 0"}, "given twice"),
         ({"ElementToIntensityFunctionSlope": "0"}, "scaled"),
     ],

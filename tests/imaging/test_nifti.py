@@ -323,7 +323,7 @@ def test_bitpix_that_contradicts_the_type_is_refused(tmp_path):
 def test_pairs_are_read_from_either_file(tmp_path):
     header = header_of(magic=b"ni1", vox_offset=0)
     (tmp_path / "a.hdr").write_bytes(header.binaryblock)
-    with pytest.raises(ImageError, match=r"a\.img is missing"):
+    with pytest.raises(ImageError, match=r"its \.img file is missing"):
         read_nifti(tmp_path / "a.hdr")
     (tmp_path / "a.img.gz").write_bytes(gzip.compress(VALUES.tobytes()))
     for name in ("a.hdr", "a.img.gz"):
@@ -339,6 +339,10 @@ def test_analyze_and_other_files_are_refused_with_the_reason(tmp_path):
     (tmp_path / "a.img").write_bytes(VALUES.tobytes())
     with pytest.raises(ImageError, match="Analyze 7.5.*where left is"):
         read_nifti(tmp_path / "a.img")
+    (tmp_path / "d.nii").write_bytes(header.binaryblock[:344] + b"DOE\0")
+    with pytest.raises(ImageError, match="Analyze 7.5") as caught:
+        read_nifti(tmp_path / "d.nii")
+    assert "DOE" not in str(caught.value)
     (tmp_path / "b.nii").write_bytes(b"nothing of the kind" * 50)
     with pytest.raises(ImageError, match="neither 348 nor 540"):
         read_nifti(tmp_path / "b.nii")

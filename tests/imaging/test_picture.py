@@ -268,3 +268,18 @@ def test_a_picture_that_claims_to_be_huge_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(ImageError, match="Bomb"):
         read_picture(tmp_path / "a.png")
+
+
+def test_text_of_a_damaged_png_is_not_quoted(tmp_path):
+    size = struct.pack(">IIBBBBB", 2, 2, 8, 0, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size)
+    pixels, end = chunk(b"IDAT", zlib.compress(b"\0\1\2" * 2)), chunk(b"IEND", b"")
+    wrong = bytearray(chunk(b"dOEx", b"12"))
+    wrong[-1] ^= 1
+    orientation = b"MM\0*" + struct.pack(">IHHHI4sI", 8, 1, 0x0112, 2, 4, b"DOE\0", 0)  # text in place of a number
+    parts = (pixels + wrong, "checksum"), (chunk(b"eXIf", orientation) + pixels, r"damaged or cut off \(ValueError\)")
+    for content, reason in parts:
+        (tmp_path / "a.png").write_bytes(start + content + end)
+        with pytest.raises(ImageError, match=reason) as caught:
+            read_picture(tmp_path / "a.png")
+        assert "doe" not in str(caught.value).lower()

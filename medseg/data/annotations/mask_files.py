@@ -1,8 +1,10 @@
 """One mask file, whatever its format: the regions that it marks, each with the name it has there."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +12,9 @@ from medseg.errors import AnnotationError, GeometryError
 from medseg.imaging import read
 from medseg.imaging.formats import format_of, split_member
 from medseg.volume import Grid
+
+if TYPE_CHECKING:
+    from medseg.imaging.objects.structure_set import Roi
 
 __all__ = ["Region", "grid_of_mask", "read_regions"]
 
@@ -25,7 +30,8 @@ def read_regions(name: str | Path, grid: Grid) -> list[Region]:
     ----------
     name : str or Path
         ``FILE``, or ``FILE#CHOICE``: a value of an image; number or label of a segment; number or name of a region.
-        Without a choice an image is one region, wherever it is above 0; segments and regions are one each.
+        Without a choice an image is one region, wherever it is above 0; segments and regions are one each, but for
+        regions whose kind no lesion has, such as EXTERNAL or ORGAN (PS3.3 C.8.8.8): those count where chosen only.
     grid : Grid
         Of the image that the mask belongs to.
 
@@ -34,7 +40,8 @@ def read_regions(name: str | Path, grid: Grid) -> list[Region]:
     GeometryError
         When the mask does not lie on `grid`.
     AnnotationError
-        When its values are not whole numbers from 0, or it does not hold what was chosen.
+        When its values are not whole numbers from 0, it does not hold what was chosen, or nothing that
+        may be a lesion.
     ImageError
         When it cannot be read.
     """
@@ -122,8 +129,8 @@ def _contoured(path: Path, choice: str, grid: Grid) -> list[Region]:
 
     rois = read_structure_set(path).rois
     regions: list[Region] = []
-    for index in _chosen(choice, [(roi.number, roi.name) for roi in rois]):
-        roi = rois[index]
+    chosen = [rois[index] for index in _chosen(choice, [(roi.number, roi.name) for roi in rois])]
+    for roi in chosen if choice else _lesions(chosen):
         if not roi.contours:  # named, but nothing was drawn
             regions.append((roi.name, np.zeros(grid.shape, np.uint8)))
             continue
@@ -132,6 +139,20 @@ def _contoured(path: Path, choice: str, grid: Grid) -> list[Region]:
             logger.warning("contours: %s", note.message)
         regions.append((roi.name, mask))
     return regions
+
+
+def _lesions(rois: "Sequence[Roi]") -> "list[Roi]":
+    """Regions that may be lesions; how many others there are is warned of."""
+    found = [roi for roi in rois if roi.may_be_lesion]
+    others = Counter(roi.kind for roi in rois if not roi.may_be_lesion)
+    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
+    if not found:
+        raise AnnotationError(
+            f"none of the regions is a lesion by its kind: {listed}; where one is, choose it: FILE#NUMBER or FILE#NAME"
+        )
+    if others:
+        logger.warning("contours: left out regions whose kind no lesion has: %s; FILE#NAME chooses one", listed)
+    return found
 
 
 def _chosen(choice: str, known: Sequence[tuple[int, str]]) -> list[int]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,7 +35,8 @@ def read_coco(path: Path) -> list[CocoImage] | None:
     Raises
     ------
     AnnotationError
-        When the file is damaged, a box is missing or empty, or its image or category is not listed.
+        When the file is damaged, lists two images of one id, a box is missing, empty or not finite, or its image or
+        category is not listed.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -45,6 +47,8 @@ def read_coco(path: Path) -> list[CocoImage] | None:
     try:
         names = {item["id"]: str(item["name"]) for item in content.get("categories") or []}
         boxes: dict[Any, list[dict[str, Any]]] = {item["id"]: [] for item in content["images"]}
+        if len(boxes) < len(content["images"]):
+            raise AnnotationError(f"{path}: lists several images of one id, so that whose boxes are which is open")
         for item in content["annotations"]:
             _add(path, item, names, boxes)
         return [CocoImage(str(item["file_name"]), _size(item), tuple(boxes[item["id"]])) for item in content["images"]]
@@ -58,8 +62,8 @@ def _add(path: Path, item: dict[str, Any], names: dict[Any, str], boxes: dict[An
         raise AnnotationError(f"{where}: its image or category is not listed")
     box: Any = item.get("bbox")
     numbers = isinstance(box, list) and len(box) == 4 and all(isinstance(value, (int, float)) for value in box)
-    if not numbers or not (box[2] > 0 and box[3] > 0):
-        raise AnnotationError(f"{where}: its bbox is {box}, expected [x, y, width, height] with sides above 0")
+    if not numbers or not all(map(math.isfinite, box)) or not (box[2] > 0 and box[3] > 0):
+        raise AnnotationError(f"{where}: its bbox is not [x, y, width, height], finite and with sides above 0")
     x, y, width, height = box
     boxes[item["image_id"]].append(
         {
@@ -81,7 +85,8 @@ def coco_boxes(files: Iterable[Path], inventory: Inventory) -> tuple[Rows, Reade
     Raises
     ------
     AnnotationError
-        When a file is damaged, states another size than its image, or not one of its images is here.
+        When a file is damaged, lists an image twice, states another size than its image, or not one of its images is
+        here.
     """
     by_case: dict[str, list[tuple[str, CocoImage]]] = defaultdict(list)
     for path in files:
@@ -98,6 +103,10 @@ def coco_boxes(files: Iterable[Path], inventory: Inventory) -> tuple[Rows, Reade
                 raise AnnotationError(
                     f"{path}: states {image.size} pixels (width, height) for case {item.case_id}, the image has "
                     f"{inventory.size(item)}; was it resized?"
+                )
+            if any(reader == path.stem for reader, _ in by_case[item.case_id]):
+                raise AnnotationError(
+                    f"{path}: lists case {item.case_id} twice, or another file of this name does; keep one entry"
                 )
             by_case[item.case_id].append((path.stem, image))
         if missing and missing == len(images):

@@ -11,6 +11,7 @@ from typing import Any
 from medseg.data.sources.inventory import Inventory, Rows
 from medseg.data.sources.slices import join_slices
 from medseg.errors import AnnotationError
+from medseg.imaging.find import ImageSource
 
 __all__ = ["VocFile", "VocObject", "read_voc", "voc_boxes"]
 
@@ -82,7 +83,7 @@ def read_voc(path: Path) -> VocFile | None:
         try:
             corners = tuple(float(text) for text in texts)  # type: ignore[arg-type]
         except (TypeError, ValueError):
-            raise AnnotationError(f"{where}: {', '.join(CORNERS)} of its bndbox are {texts}, not numbers") from None
+            raise AnnotationError(f"{where}: {', '.join(CORNERS)} of its bndbox are not all numbers") from None
         if not (0 <= corners[0] <= corners[2] < float("inf") and 0 <= corners[1] <= corners[3] < float("inf")):
             raise AnnotationError(f"{where}: the corners {corners} are not those of a box")
         difficult = next((child.text for child in item if child.tag.lower() == "difficult"), "0") or "0"
@@ -102,7 +103,7 @@ def voc_boxes(files: Iterable[Path], inventory: Inventory) -> Rows:
     Raises
     ------
     AnnotationError
-        When a file is damaged, states another size than its image, or not one belongs to an image.
+        When a file is damaged, states another size or name than its image's, several belong to one image, or none does.
     """
     found = [annotation for annotation in map(read_voc, files) if annotation is not None]
     one_based = all(min(item.corners) >= 1 for annotation in found for item in annotation.objects)
@@ -110,18 +111,21 @@ def voc_boxes(files: Iterable[Path], inventory: Inventory) -> Rows:
         logger.info("VOC boxes: a coordinate is 0, so pixels are counted from 0")
     rows: Rows = defaultdict(list)
     volumes: set[str] = set()
+    seen: dict[tuple[str, int], Path] = {}  # case and slice
     unknown = []
     for annotation in found:
-        on_slice = inventory.slice_of(annotation.path.stem)
-        item = on_slice[0] if on_slice else inventory.named(annotation.path.stem) or inventory.named(annotation.image)
+        item, index = _image_of(annotation, inventory)
         if item is None:
             unknown.append(annotation.path)
             continue
+        other = seen.setdefault((item.case_id, index or 0), annotation.path)
+        if other != annotation.path:
+            raise AnnotationError(f"{annotation.path}: is of the same image as {other}; keep one of them")
         boxes = [each.row(one_based=one_based) for each in annotation.objects]
-        if on_slice is not None and item.description is not None and item.description.kind == "volume":
+        if index is not None and item.description is not None and item.description.kind == "volume":
             pixels = item.description.first.format
             size = (pixels.columns, pixels.rows)
-            boxes = [{**box, "z_min": on_slice[1], "z_max": on_slice[1] + 1} for box in boxes]
+            boxes = [{**box, "z_min": index, "z_max": index + 1} for box in boxes]
             volumes.add(item.case_id)
         else:
             size = inventory.size(item)
@@ -139,3 +143,16 @@ def voc_boxes(files: Iterable[Path], inventory: Inventory) -> Rows:
         logger.warning("%d VOC file(s) belong to no image (--debug names them)", len(unknown))
         logger.debug("VOC files of no image: %s", ", ".join(map(str, unknown)))
     return {name: join_slices(mine) if name in volumes else mine for name, mine in rows.items()}
+
+
+def _image_of(annotation: VocFile, inventory: Inventory) -> tuple[ImageSource | None, int | None]:
+    """The image that a file is named as, else the one that it states; and the slice that it is named as."""
+    on_slice = inventory.slice_of(annotation.path.stem)
+    named, index = on_slice or (inventory.named(annotation.path.stem), None)
+    stated = inventory.named(annotation.image)
+    if named is not None and stated is not None and named.case_id != stated.case_id:
+        raise AnnotationError(
+            f"{annotation.path}: is named as case {named.case_id}, its <filename> is that of case {stated.case_id}; "
+            "correct one of them"
+        )
+    return named or stated, index

@@ -47,12 +47,13 @@ def read_yolo(path: Path, size: tuple[int, int], names: Mapping[int, str]) -> li
         numbers = _numbers(text)
         if numbers is None:
             raise AnnotationError(
-                f"{path}, line {line}: '{text[:60]}' is not a box; expected class, x_centre, y_centre, width, height "
-                "in fractions of the image"
+                f"{path}, line {line}: its {len(text.split())} values are not a box; expected the five numbers class, "
+                "x_centre, y_centre, width, height in fractions of the image (no confidence), or a class and corners; "
+                "move the file away if it holds no labels"
             )
         edges = _edges(numbers[1:])
         if min(edges) < -ROUNDING or max(edges) > 1 + ROUNDING or edges[2] <= edges[0] or edges[3] <= edges[1]:
-            raise AnnotationError(f"{path}, line {line}: the box '{text[:60]}' is empty or outside of the image")
+            raise AnnotationError(f"{path}, line {line}: the box is empty or outside of the image")
         pixels = [min(max(edge, 0.0), 1.0) * side for edge, side in zip(edges, (*size, *size))]
         name = names.get(int(numbers[0]), str(int(numbers[0])))
         rows.append({**dict(zip(("x_min", "y_min", "x_max", "y_max"), pixels)), "class": name})
@@ -76,6 +77,23 @@ def _numbers(text: str) -> list[float] | None:
     polygon = len(numbers) >= 7 and len(numbers) % 2 == 1
     known = (box or polygon) and numbers[0] >= 0 and numbers[0] == int(numbers[0])
     return numbers if known and all(abs(number) < 1e6 for number in numbers) else None
+
+
+def _meant_as_labels(lines: list[str]) -> bool:
+    """Whether a text is a label file, be it of the wrong kind: a box, or nothing but lines of numbers.
+
+    A class by its name before four numbers or more, and commas between them, count as such too.
+    """
+    return any(map(_numbers, lines)) or (bool(lines) and all(map(_is_numeric, lines)))
+
+
+def _is_numeric(text: str) -> bool:
+    first, *rest = text.replace(",", " ").split() or [""]
+    try:
+        [float(part) for part in (rest if len(rest) >= 4 else [first, *rest])]
+    except ValueError:
+        return False
+    return True
 
 
 def _edges(coordinates: list[float]) -> tuple[float, float, float, float]:
@@ -118,12 +136,12 @@ def class_names(files: Iterable[Path]) -> dict[int, str]:
 def yolo_boxes(files: Iterable[Path], inventory: Inventory) -> Rows:
     """Boxes of the text files beside the images, or in ``labels`` where the images are in ``images``.
 
-    An image without a text file is unlabelled. Text files that hold nothing but other text are left alone.
+    An image without a text file is unlabelled. Text files are left alone where not one is meant as labels.
 
     Raises
     ------
     AnnotationError
-        When a file is damaged, or its image is a volume.
+        When a file is damaged or of another kind, such as with confidences, or its image is a volume.
     """
     files = list(files)
     there = set(files)
@@ -133,7 +151,7 @@ def yolo_boxes(files: Iterable[Path], inventory: Inventory) -> Rows:
         if label is not None:
             labels[label] = item
     lines = {path: _lines(path) for path in labels}
-    if not labels or (any(lines.values()) and not any(_numbers(line) for some in lines.values() for line in some)):
+    if not labels or (any(lines.values()) and not any(map(_meant_as_labels, lines.values()))):
         return {}
     names = class_names(files)
     return {item.case_id: read_yolo(path, inventory.size(item), names) for path, item in labels.items()}

@@ -16,6 +16,14 @@ __all__ = ["Contour", "Roi", "StructureSet", "read_structure_set"]
 
 CLASSES = {"1.2.840.10008.5.1.4.1.1.481.3": "RT Structure Set Storage"}
 GEOMETRIES = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR", "CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+# RT ROI Interpreted Types (PS3.3 C.8.8.8) that no lesion has: all defined terms but GTV, CTV and PTV
+NO_LESIONS = frozenset(
+    {
+        "EXTERNAL", "TREATED_VOLUME", "IRRAD_VOLUME", "BOLUS", "AVOIDANCE", "ORGAN", "MARKER", "REGISTRATION",
+        "ISOCENTER", "CONTRAST_AGENT", "CAVITY", "BRACHY_CHANNEL", "BRACHY_ACCESSORY", "BRACHY_SRC_APP",
+        "BRACHY_CHNL_SHLD", "SUPPORT", "FIXATION", "DOSE_REGION", "CONTROL", "DOSE_MEASUREMENT", "DEVICE",
+    }
+)  # fmt: skip
 LARGEST_MM = 1e5  # a coordinate beyond is no place in a patient
 
 
@@ -58,6 +66,11 @@ class Roi:
     name: str
     contours: tuple[Contour, ...]
     kind: str = ""
+
+    @property
+    def may_be_lesion(self) -> bool:
+        """Whether its kind is a target's, not stated or none of PS3.3 C.8.8.8; not the body, an organ or a marker."""
+        return self.kind not in NO_LESIONS
 
     @property
     def points(self) -> np.ndarray:
@@ -106,7 +119,7 @@ def read_structure_set(path: str | Path) -> StructureSet:
         if not definitions:
             raise AnnotationError(f"{path}: describes no regions")
         kinds = {
-            item.get("ReferencedROINumber"): str(item.get("RTROIInterpretedType") or "")
+            item.get("ReferencedROINumber"): str(item.get("RTROIInterpretedType") or "").strip().upper()
             for item in header.get("RTROIObservationsSequence") or []
         }
         contours = _contours(path, header, set(definitions))
