@@ -8,12 +8,17 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from medseg.privacy.place import Nested, Place, within
+from medseg.privacy.place import Nested, Place, blocks, within
 
-__all__ = ["bzip2_places", "gzip_places", "tar_places", "xz_places", "zip_places"]
+__all__ = ["CLOSED", "bzip2_places", "closed_places", "gzip_places", "tar_places", "xz_places", "zip_places"]
 
 HAS_EXTRA, HAS_NAME, HAS_COMMENT = 4, 8, 16  # flags of RFC 1952
 HEADER = 1 << 16
+# first bytes of formats that Python's library does not open; the third byte of .Z holds the width of its codes
+CLOSED = {
+    b"7z\xbc\xaf\x27\x1c": "7z", b"\x28\xb5\x2f\xfd": "zstd", b"Rar!\x1a\x07": "rar", b"\x04\x22\x4d\x18": "lz4",
+    b"LZIP\1": "lzip", b"MSCF\0\0\0\0": "cab",
+} | {bytes((0x1F, 0x9D, 0x80 | bits)): ".Z" for bits in range(9, 17)}  # fmt: skip
 DAMAGES = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError)
 
 
@@ -49,6 +54,15 @@ def bzip2_places(stream: BinaryIO, nested: Nested) -> Iterator[Place]:
 def xz_places(stream: BinaryIO, nested: Nested) -> Iterator[Place]:
     """What is compressed."""
     return _decompressed("xz", lzma.open(stream), nested)
+
+
+def closed_places(stream: BinaryIO, nested: Nested) -> Iterator[Place]:
+    """The bytes of a file as it stands, and that what it packs is not searched."""
+    head = stream.read(max(map(len, CLOSED)))
+    name = next(name for magic, name in CLOSED.items() if head.startswith(magic))
+    yield Place(name, problem="what it packs cannot be searched; unpack it first")
+    stream.seek(0)
+    yield from blocks(stream)
 
 
 def _decompressed(name: str, stream: Any, nested: Nested, damage: type[Exception] = EOFError) -> Iterator[Place]:

@@ -3,14 +3,26 @@
 import re
 from datetime import date
 
+from medseg.privacy.folding import plain
 from medseg.privacy.spelling import Form
 
 __all__ = ["date_forms", "parse_date"]
 
+# names and short names of the months, folded: English, German, French, Spanish, Italian
 MONTHS = (
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
-    "december",
-)  # fmt: skip
+    "january jan januar jaenner janner janvier janv enero ene gennaio gen",
+    "february feb februar fevrier fevr febrero febbraio",
+    "march mar maerz marz mrz mars marzo",
+    "april apr avril avr abril abr aprile",
+    "may mai mayo maggio mag",
+    "june jun juni juin junio giugno giu",
+    "july jul juli juillet juil julio luglio lug",
+    "august aug aout agosto ago",
+    "september sep sept septembre septiembre setiembre settembre set",
+    "october oct oktober okt octobre octubre ottobre ott",
+    "november nov novembre noviembre",
+    "december dec dezember dez decembre diciembre dicembre dic",
+)
 # first day, name, letter; a day of change belongs to both
 ERAS = (
     (date(1868, 1, 25), date(1912, 7, 30), "明治", "m"),
@@ -19,14 +31,15 @@ ERAS = (
     (date(1989, 1, 8), date(2019, 4, 30), "平成", "h"),
     (date(2019, 5, 1), date.max, "令和", "r"),
 )
-LONGEST = 24  # characters of a date: "31st of september , 1970"
+LONGEST = 26  # characters of a date: "31 de septiembre de , 1970"
+SHORT = 4  # letters of a name of a month beside a year of two digits
 KANJI_DIGITS = "〇一二三四五六七八九"
 WRITTEN = (
     re.compile(r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})"),
     re.compile(r"(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})"),
     re.compile(r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4})"),
 )
-SEPARATORS = r"[-/._ ]"
+SEPARATORS = r"[-/._: ]"
 # not within a longer number, nor within the decimals of one
 START, END = r"(?<!\d)(?<!\d\.)", r"(?!\d)"
 
@@ -40,7 +53,7 @@ def parse_date(text: str) -> date | None:
     True
     """
     for form in WRITTEN:
-        if match := form.fullmatch(text.strip()):
+        if match := form.fullmatch(plain(text).strip()):
             try:
                 return date(int(match["y"]), int(match["m"]), int(match["d"]))
             except ValueError:
@@ -62,11 +75,12 @@ def date_forms(day: date) -> list[Form]:
         rf"{d}{s}{{1,2}}{m}{s}{{1,2}}{year}", rf"{m}{s}{{1,2}}{d}{s}{{1,2}}{year}", rf"{dd}{mm}{year}",
         rf"{mm}{dd}{year}",
     ]  # fmt: skip
-    name = MONTHS[day.month - 1]
-    month = rf"(?:{name}|{name[:4] if name == 'september' else name[:3]}|{name[:3]})\.?"
-    ordinal = rf"{d}(?:st|nd|rd|th)?"
+    months = sorted(MONTHS[day.month - 1].split(), key=len, reverse=True)
+    month = rf"(?:{'|'.join(months)})\.?"
+    ordinal = rf"{d}(?:st|nd|rd|th|er|o|°)?"
     named = [
-        rf"{ordinal}[\W_]{{0,2}}(?:of )?{month}[\W_]{{0,2}}{year}", rf"{month}[\W_]{{0,2}}{ordinal}[\W_]{{0,3}}{year}",
+        rf"{ordinal}[\W_]{{0,2}}(?:(?:of|de|di) )?{month}[\W_]{{0,2}}(?:del? )?{year}",
+        rf"{month}[\W_]{{0,2}}{ordinal}[\W_]{{0,3}}{year}",
         rf"{year}[\W_]{{0,2}}{month}[\W_]{{0,2}}{d}",
     ]  # fmt: skip
     kanji = "".join(KANJI_DIGITS[int(digit)] for digit in year)
@@ -74,7 +88,8 @@ def date_forms(day: date) -> list[Form]:
     return [
         Form(f"{START}(?:{'|'.join(numeric + named)}){END}", frozenset({year}), reach=LONGEST),
         Form(f"(?:{kanji}|{kanji.replace('〇', '零')})年{kanji_day}", frozenset({f"月{_kanji_number(day.day)}日"})),
-        _two_digits(short, mm, dd),
+        _two_digits(short, day),
+        _named_two_digits(short, d, months),
         *_eras(day, m, d, kanji_day),
     ]
 
@@ -83,11 +98,22 @@ def _padded(number: int) -> str:
     return f"0?{number}" if number < 10 else str(number)
 
 
-def _two_digits(short: str, mm: str, dd: str) -> Form:
+def _two_digits(short: str, day: date) -> Form:
+    mm, dd = f"{day.month:02}", f"{day.day:02}"
     orders = {
         sep.join(parts) for sep in "-/." for parts in ((short, mm, dd), (dd, mm, short), (mm, dd, short))
     }  # fmt: skip
+    for m in (mm, str(day.month)):
+        for d in (dd, str(day.day)):
+            orders |= {f"{d}{sep}{m}{sep}{short}" for sep in "-/."}
+            orders |= {f"{m}{sep}{d}{sep}{short}" for sep in "-/"} | {f"{short}/{m}/{d}"}
     return Form(f"{START}(?:{'|'.join(map(re.escape, sorted(orders)))})(?![\\d])(?!\\.\\d)", frozenset(orders))
+
+
+def _named_two_digits(short: str, d: str, months: list[str]) -> Form:
+    """Day, short name of the month, year of two digits: ``05-MAR-85``."""
+    ends = sorted(f"{name}{sep}{short}" for name in months if len(name) <= SHORT for sep in ("-", " ", "/", ""))
+    return Form(rf"{START}{d}[\W_]{{0,2}}(?:{'|'.join(map(re.escape, ends))}){END}", frozenset(ends))
 
 
 def _eras(day: date, m: str, d: str, kanji_day: str) -> list[Form]:

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-__all__ = ["fold", "has_kana_only", "shapes_of"]
+__all__ = ["fold", "has_kana_only", "plain", "shapes_of"]
 
 # hiragana U+3041 to U+3096 lie 0x60 below their katakana
 HIRAGANA = range(0x3041, 0x3097)
@@ -14,6 +14,14 @@ KANA_SHIFT = 0x60
 ACCENTS = re.compile(
     "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe0f\ufe20-\ufe2f\U000e0100-\U000e01ef]+"
 )
+# what a word processor sets instead of an apostrophe and a hyphen, and what it hides within a word
+APOSTROPHES = "\u2018\u2019\u201b\u02bc\u02b9\u2032\u00b4"
+HYPHENS = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+INVISIBLE = (
+    "\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+_TYPED = dict.fromkeys(map(ord, APOSTROPHES), "'") | dict.fromkeys(map(ord, HYPHENS), "-")
+_TYPED |= dict.fromkeys(map(ord, INVISIBLE), "")
 NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 # old and new shapes of kanji that registers and typists use for the same family name: the new one first
@@ -35,8 +43,19 @@ _TO_HALF = {
 }  # fmt: skip
 
 
+def plain(text: str) -> str:
+    """Text with typewriter's apostrophes and hyphens, and without characters that are not seen.
+
+    Examples
+    --------
+    >>> plain("O\u2019Ne\u00adill"), plain("12\u201334")
+    ("O'Neill", '12-34')
+    """
+    return text if text.isascii() else text.translate(_TYPED)
+
+
 def fold(text: str) -> str:
-    """Fold case, width (full, half), accents, katakana and old shapes of kanji away.
+    """Fold case, width (full, half), accents, katakana, old shapes of kanji and typographic signs away.
 
     Examples
     --------
@@ -49,7 +68,7 @@ def fold(text: str) -> str:
 
 @lru_cache(maxsize=4096)  # texts repeat their words
 def _fold_run(run: str) -> str:
-    bare = ACCENTS.sub("", unicodedata.normalize("NFKD", run.casefold()))
+    bare = ACCENTS.sub("", unicodedata.normalize("NFKD", plain(run).casefold()))
     return unicodedata.normalize("NFC", bare).casefold().translate(_TABLE)
 
 
@@ -70,7 +89,7 @@ def shapes_of(folded: Iterable[str], written: Iterable[str] = ()) -> set[str]:
     shapes = _cases(written)
     for text in folded:
         if text.isascii():
-            shapes |= {text} | {case.translate(FULL_WIDTH) for case in _cases([text])}
+            shapes |= {text, text.replace("'", "\u2019")} | {case.translate(FULL_WIDTH) for case in _cases([text])}
         elif has_kana_only(text):
             katakana = text.translate(_TO_KATAKANA)
             shapes |= {text, katakana, katakana.translate(_TO_HALF)}

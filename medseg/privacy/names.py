@@ -16,6 +16,11 @@ SINGLE_LATIN, SINGLE_KANA, SINGLE_KANJI = 3, 3, 2  # characters from which one p
 JOINTS = ("", " ", "^", "_", ",", ", ", "-", ".", "/", "=")
 LONG_KANA = {"o": "うおー", "u": "うー"}
 # other spellings of letters with a mark, which folding would only strip
+# of several words: they are no family name by themselves
+PARTICLES = frozenset(
+    {"van", "von", "der", "den", "dem", "del", "dela", "della", "dos", "das", "los", "las", "bin", "bint", "ibn", "abd",
+     "ter", "ten", "tot", "vom", "zum", "zur", "san"}
+)  # fmt: skip
 EXPANDED = {"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "æ": "ae"}
 UNDECOMPOSED = {"ø": "o", "æ": "ae", "ł": "l", "đ": "d"}
 # scripts without spaces between words: kana, CJK ideographs, Hangul
@@ -62,6 +67,7 @@ def name_forms(name: str, *, parts: str = "family") -> list[Form]:
         families, givens = _scripts(family), _scripts(given)
         for left in families:
             forms += [form for right in givens if right.script == left.script for form in _whole(left, right, middle)]
+        forms += _shortened(family, given, middle)
         single = [] if parts == "full" else families + (givens if parts == "all" or not sure else [])
         forms += [_alone(part) for part in single if part.alone]
     return forms
@@ -115,20 +121,42 @@ def _latin(part: str) -> Slots:
         if character in EXPANDED or character in UNDECOMPOSED:
             slots.append(tuple({plain, fold(character), EXPANDED.get(character, plain)}))
         elif re.fullmatch(r"[\W_]", plain):
-            slots.append((plain, " ", "-", "_", ""))
+            slots.append((plain, *(joint for joint in (" ", "-", "_", "'", "`", "") if joint != plain)))
         else:
             slots.append((plain,))
     return tuple(slots)
 
 
-def _whole(family: _Spelled, given: _Spelled, middle: str) -> list[Form]:
+def _shortened(family: str, given: str, middle: str) -> list[Form]:
+    """Whole names with one word of a double family name, or of given names, in place of all."""
+    rests = {word: f"{given.removeprefix(word).lstrip(' -')} {middle}".strip() for word in _words(given)[:1]}
+    pairs = [(left, right) for left in (family, *_words(family)) for right in (given, *_words(given))]
+    return [
+        form
+        for left, right in pairs[1:]
+        for one in _scripts(left)
+        for other in _scripts(right)
+        if one.script == other.script
+        for form in _whole(one, other, rests.get(right, middle), within_words=False)
+    ]
+
+
+def _words(part: str) -> list[str]:
+    """Words of a part of a name that has several, without those that are too short or too common."""
+    words = re.split(r"[\s-]+", part)
+    kept = [word for word in words if len(word) >= SINGLE_LATIN and fold(word) not in PARTICLES]
+    return kept if len(words) > 1 and re.search("[a-z]", fold(part)) else []
+
+
+def _whole(family: _Spelled, given: _Spelled, middle: str, *, within_words: bool = True) -> list[Form]:
     """Both orders of a whole name, and the given name's initial beside the family name."""
     left, right = pattern(family.slots), pattern(given.slots)
     between = f"(?:{SEPARATOR}{re.escape(fold(middle))}|{SEPARATOR}{re.escape(fold(middle)[0])})?" if middle else ""
     orders = [f"{left}{SEPARATOR}{right}", f"{right}{between}{SEPARATOR}{left}"]
     if family.script == "latin":
         initial = re.escape(given.slots[0][0][0])
-        orders = [_bounded(order, shortest(family.slots) + shortest(given.slots)) for order in orders]
+        letters = shortest(family.slots) + shortest(given.slots) if within_words else 0
+        orders = [_bounded(order, letters) for order in orders]
         if family.alone:
             orders += [_bounded(rf"{initial}[\W_]{{0,2}}{left}"), _bounded(rf"{left}[\W_]{{0,2}}{initial}")]
     # a family name of one kanji or kana is no anchor to look for: the given name is, where it is longer

@@ -64,9 +64,11 @@ MAGIC: tuple[tuple[int, bytes, Reader], ...] = (
     (0, b"%PDF-", documents.pdf_places),
     (128, b"DICM", dicom_fields.dicom_places),
     (0, b"NRRD", headers.text_header_places),
+    *((0, magic, archives.closed_places) for magic in archives.CLOSED),
 )
 STREAMED: tuple[Reader, ...] = (
-    archives.gzip_places, archives.bzip2_places, archives.xz_places, headers.nifti_places, headers.text_header_places,
+    archives.gzip_places, archives.bzip2_places, archives.xz_places, archives.closed_places, headers.nifti_places,
+    headers.text_header_places,
 )  # fmt: skip
 IN_MEMORY = tuple(dict.fromkeys(reader for _, _, reader in MAGIC if reader not in STREAMED))
 

@@ -325,6 +325,22 @@ def test_what_cannot_be_searched_is_no_clean_result(tmp_path):
     assert sorted(result.not_searched) == ["a.gz", "b.zip", "c.png", "d.txt"]
 
 
+@pytest.mark.parametrize(
+    ("magic", "name"),
+    [(b"7z\xbc\xaf\x27\x1c", "7z"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"Rar!\x1a\x07\x01\0", "rar"),
+     (b"\x04\x22\x4d\x18", "lz4"), (b"\x1f\x9d\x90", ".Z"), (b"LZIP\1", "lzip"), (b"MSCF\0\0\0\0", "cab")],
+)  # fmt: skip
+def test_archives_that_cannot_be_opened_are_said_and_their_bytes_searched(magic, name, tmp_path):
+    (tmp_path / "a.bin").write_bytes(magic + BINARY + b"\0 47110815 \0")
+    (tmp_path / "b.gz").write_bytes(gzip.compress(magic + BINARY))
+    result = audit(tmp_path, [Identifier("patient_id", "47110815")])
+    assert [leak.file for leak in result.leaks] == ["a.bin"]
+    assert {file: reason.split(": what")[0] for file, reason in result.not_searched.items()} == {
+        "a.bin": name,
+        "b.gz": f"gzip: {name}",
+    }
+
+
 def test_dicom_results_and_keys_are_excepted_by_content_and_not_by_name_alone(study, tmp_path):
     source = pydicom.dcmread(sorted(study.rglob("*.dcm"))[0])
     source.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.34"

@@ -39,6 +39,13 @@ def test_kana_are_found_in_every_romanisation(kana, spellings):
         ("Smith^John^Paul", ["SMITH^JOHN^PAUL", "John Paul Smith", "John P. Smith", "smith, j.", "JSmith", "SmithJ",
                              "john_smith_ct.nii"], ["Smithson John", "Johnsmit", "blacksmith"]),
         ("Müller^Jürgen", ["MUELLER JUERGEN", "Muller, Jurgen", "Müller Jürgen"], ["Miller"]),
+        ("Garcia Marquez^Gabriel", ["Gabriel García", "GARCIA, Gabriel", "Gabriel Marquez", "G. Garcia"], ["Garcia"]),
+        ("Smith-Jones^Anna", ["Anna Smith", "Jones, Anna", "Smith\u2010Jones", "Smith\u200b-Jones"],
+         ["Anna", "Smith, Bob"]),
+        ("van der Berg^Jan", ["Berg, Jan van der", "Jan Berg", "VANDERBERG"], ["Berg", "van der Jan"]),
+        ("DE LA CRUZ^MARIA ANA", ["Cruz, Maria", "Ana Cruz"], ["la Maria"]),
+        ("O'Neill^Ann", ["O\u2019Neill", "O'Ne\u00adill", "ONEILL", "O`Neill"], ["Neill"]),
+        ("O\u2019Neill^Ann", ["O'Neill", "oneill"], ["Neil"]),
         ("García-López^Ana", ["GARCIA LOPEZ ANA", "Ana García López", "garcialopez_ana"], ["Garcia"]),
         ("Li^Bo", ["Li Bo", "LI^BO", "Bo_Li", "li, bo", "libo"], ["Li", "elliboth", "Lib o"]),
         ("渡邉^健", ["渡辺健", "渡邊　健", "渡邉"], ["渡部健"]),
@@ -52,6 +59,12 @@ def test_names(name, found, other):
     patient = matcher("patient_name", name)
     assert [text for text in found if not patient.holds(text)] == []
     assert [text for text in other if patient.holds(text)] == []
+
+
+def test_one_of_several_given_names_makes_a_whole_name():
+    patient = matcher("patient_name", "Müller^Hans-Peter", names="full")
+    texts = ["Hans Müller", "Mueller, Peter", "Hans P. Müller", "Hans-Peter", "Mueller, Paul"]
+    assert [text for text in texts if patient.holds(text)] == texts[:3]
 
 
 WESTERN = ("%Y%m%d", "%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d %b %Y", "%d-%B-%Y", "%B %d, %Y",
@@ -76,6 +89,22 @@ def test_every_form_of_a_date_is_found_and_the_next_day_is_not(day):
     assert [text for text in written(day + timedelta(1)) if found.holds(text)] == []
 
 
+@pytest.mark.parametrize(
+    ("day", "found", "other"),
+    [
+        ("1985-03-05", ["1985:03:05 10:11:12", "5/3/85", "3/5/85", "5.3.85", "05-MAR-85", "5-MAR-1985", "5. März 1985",
+                        "05MAR85", "5 mars 1985", "5 de marzo de 1985", "5 marzo 1985", "05\u201103\u20111985"],
+         ["850305", "1985:03:06", "15/3/85", "5/3/850", "3.5.85", "5. Mai 1985", "15-MAR-85", "5-MAR-851"]),
+        ("1970-01-31", ["31 janvier 1970", "31. Januar 1970", "31 de enero de 1970", "31 gennaio 1970"], []),
+        ("1970-08-01", ["1er août 1970", "1º agosto 1970", "1 ago 1970"], ["1er juin 1970"]),
+    ],
+)  # fmt: skip
+def test_dates_of_other_languages_and_short_years(day, found, other):
+    patient = matcher("birth_date", day)
+    assert [text for text in found if not patient.holds(text)] == []
+    assert [text for text in other if patient.holds(text)] == []
+
+
 def test_the_last_day_of_an_era_belongs_to_it():
     assert matcher("birth_date", "1989-01-07").holds("昭和64年1月7日")
     assert matcher("birth_date", "1989-01-08").holds("平成元年1月8日")
@@ -89,6 +118,16 @@ def test_the_last_day_of_an_era_belongs_to_it():
          ["123456", "0.12345", "12345.5", "a0b12345", "1234"]),
         ("patient_id", "471-08-15", ["471-08-15", "4710815", "471_08_15", "pat4710815", "47-108-15"], ["47108155"]),
         ("patient_id", "AB-0042-x", ["ab-0042-x", "AB0042X", "AB42x", "AB/42/X"], ["AB0042", "ZAB42X"]),
+        ("patient_id", "12345678", ["1234 5678", "12.345.678", "12 34 56 78", "1234\u20115678", "1234\u20135678",
+                                    "123\u200b45678"], ["1234.5678", "1234 56789", "1 2345678", "12345 67"]),
+        ("patient_id", "0012345", ["001 2345", "001-2345"], ["001 23456"]),
+        ("patient_id", "123456", ["123 456", "123-456"], ["123.456", "12 34 56"]),
+        ("patient_id", "P-0012345", ["P-00123 45", "P\u20130012345", "p 001-2345"], ["P-00123 4", "Q-00123 45"]),
+        ("telephone", "+81 90-1234-5678", ["090-1234-5678", "09012345678", "+819012345678", "0081 90 12 34 56 78"],
+         ["090-1234-5679", "190-1234-5678"]),
+        ("telephone", "+49 170 1234567", ["0049 170 1234567", "+49 (0)170 1234567", "0170/1234567", "491701234567"],
+         ["0170/12345678"]),
+        ("telephone", "0170 1234567", ["00491701234567", "+49 (0)170 123 45 67"], []),
         ("patient_id", "0001", ["0001"], ["1", "00011"]),
         ("telephone", "03-5555-0199", ["0355550199", "(03) 5555 0199", "+81 3 5555 0199", "+81-3-5555-0199"],
          ["5555-0199", "03-5555-01998"]),
