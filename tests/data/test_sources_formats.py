@@ -343,6 +343,18 @@ def test_luna_names_images_by_their_uid(tmp_path):
     assert (first.x, first.y, first.z, first.diameter) == (-8, 6, 4, 3)
 
 
+def test_a_source_that_is_a_link_is_matched_alike(tmp_path):
+    from medseg.data.pseudonyms import Pseudonyms
+    from medseg.data.sources import find_cases
+
+    (tmp_path / "s").mkdir()
+    Image.fromarray(np.eye(20, dtype=np.uint8)).save(tmp_path / "s" / "a.png")
+    (tmp_path / "s" / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "link").symlink_to(tmp_path / "s")
+    cases, _ = find_cases(tmp_path / "link", tmp_path / "o", Pseudonyms(tmp_path))
+    assert [case.boxes is not None for case in cases] == [True]
+
+
 def test_real_yolo_slices(tmp_path, real_data):
     from medseg.data.pseudonyms import Pseudonyms
     from medseg.data.sources import find_cases

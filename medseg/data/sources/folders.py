@@ -72,13 +72,14 @@ def from_image_folder(
     MedsegError
         When there is no image, or an annotation is damaged.
     """
+    source = source.resolve()  # annotations are matched with images by their folders, which a link would tell apart
     files = files_below(source, exclude=output)
     results = earlier_results(files)
     files = [file for file in files if results.isdisjoint(file.parents)]
     masks = mask_files(files, source)
     left_out = [output, *results, *(mask.path for mask in masks), *masks_of_table(source / "masks.csv")]
     found = find_inputs(
-        source.resolve(), name_series=pseudonyms.of_series, name_file=pseudonyms.of_file, exclude=left_out
+        source, name_series=pseudonyms.of_series, name_file=pseudonyms.of_file, exclude=left_out
     )
     if not found:
         raise ManifestError(f"{source}: no image found; expected PNG, JPEG, NIfTI, NRRD, MHA or DICOM files")
