@@ -52,10 +52,11 @@ def _line(entry: dict[str, Any]) -> str:
     parts = [f"{entry['status']:<8}", entry["modality"] or "image"]
     if entry["description"]:
         parts.append(f"'{entry['description']}'")
+    flat = 2 if entry["kind"] == "projection" else 1  # first of the axes (channel, z, y, x) to show
     if entry["shape"]:
-        parts.append("x".join(map(str, entry["shape"][1:] if entry["shape"][0] == 1 else entry["shape"])))
+        parts.append("x".join(map(str, entry["shape"][flat if entry["shape"][0] == 1 else 0 :])))
     if entry["spacing_mm"]:
-        parts.append("x".join(f"{value:.3g}" for value in entry["spacing_mm"]) + " mm")
+        parts.append("x".join(f"{value:.3g}" for value in entry["spacing_mm"][flat - 1 :]) + " mm")
     return " ".join([*parts, _name(entry)])
 
 

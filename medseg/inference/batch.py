@@ -22,7 +22,7 @@ from medseg.imaging import ImageSource, find_inputs
 from medseg.imaging.formats import split_member
 from medseg.inference.model import Model
 from medseg.inference.prediction_folder import CaseRecord, PredictionFolder
-from medseg.inference.results import Reference, check_save, default_save, save_results
+from medseg.inference.results import Reference, check_save, check_source, default_save, save_results
 from medseg.progress import Progress
 from medseg.volume import Note, Volume
 
@@ -91,6 +91,7 @@ def predict_batch(
     check_save(save, model)
     pseudonyms = Pseudonyms(Path(output), hides_names=hide_names)
     inputs = _inputs(model, Path(source), subset, pseudonyms, exclude=Path(output))
+    check_source(save, (file for item in inputs for file in item.files[:1]))
     about = {
         "pipeline": model.pipeline.name,
         "model_sha256": model.digest,

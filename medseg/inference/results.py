@@ -1,6 +1,6 @@
 """What is written for a case beside its record: masks, maps, overlays, and DICOM objects for a PACS."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from medseg.inference.model import Model, Prediction
 from medseg.lesion import Lesion
 from medseg.volume import Volume
 
-__all__ = ["SAVEABLE", "Reference", "check_save", "default_save", "save_results"]
+__all__ = ["SAVEABLE", "Reference", "check_save", "check_source", "default_save", "save_results"]
 
 FILES = ("mask", "probability", "overlay")
 OBJECTS = ("seg", "sr", "pm", "sc", "pr")
@@ -97,10 +97,28 @@ def save_results(
         _save_objects(folder, _source(image), volume, prediction, model, objects, picture)
 
 
+def check_source(save: Sequence[str], images: Iterable[str]) -> None:
+    """Refuse DICOM results where no image is DICOM.
+
+    Raises
+    ------
+    ConfigError
+        Naming the first kind of result.
+    """
+    objects = [kind for kind in save if kind in OBJECTS]
+    if objects and not any(map(_is_dicom, images)):
+        raise ConfigError(f"--save {objects[0]}: DICOM results refer to DICOM images, and none of the input is one")
+
+
+def _is_dicom(image: str) -> bool:
+    path, _ = split_member(image)
+    return path.is_dir() or format_of(path) == "dicom"
+
+
 def _source(image: str) -> SourceSeries:
-    path, member = split_member(image)
-    if not path.is_dir() and format_of(path) != "dicom":
+    if not _is_dicom(image):
         raise ImageError(f"{image}: DICOM results refer to DICOM images, which this is not; leave them out of --save")
+    path, member = split_member(image)
     return read_source(path, series=member or None)
 
 

@@ -10,7 +10,7 @@ import torch
 from dicom_series import write_series
 from PIL import Image
 
-from medseg.errors import ImageError
+from medseg.errors import ConfigError, ImageError
 from medseg.imaging import read
 from medseg.inference.batch import predict_batch
 from medseg.inference.model import load_model
@@ -81,6 +81,15 @@ def test_resume_predicts_again_what_is_another_image_by_now(trained, tmp_path):
     again, fresh = rows(tmp_path / "out" / "cases.csv"), rows(tmp_path / "fresh" / "cases.csv")
     assert [row["score"] for row in again] == [row["score"] for row in fresh]
     assert again[0]["training_case"] == "", "of a bare file it is not known"
+
+
+def test_what_cannot_be_saved_is_refused_before_the_first_case(trained, tmp_path):
+    model = load_model(trained)
+    picture(tmp_path / "in" / "x.png", 1)
+    for save, reason in (("seg", "none of the input is one"), ("movie", "unknown; allowed are mask")):
+        with pytest.raises(ConfigError, match=reason):
+            predict_batch(model, tmp_path / "in", tmp_path / "out", save=(save,))
+    assert not (tmp_path / "out" / "predictions.json").exists()
 
 
 def test_a_case_that_fails_by_now_keeps_nothing_of_an_earlier_run(trained, tmp_path):

@@ -78,9 +78,7 @@ def from_image_folder(
     files = [file for file in files if results.isdisjoint(file.parents)]
     masks = mask_files(files, source)
     left_out = [output, *results, *(mask.path for mask in masks), *masks_of_table(source / "masks.csv")]
-    found = find_inputs(
-        source, name_series=pseudonyms.of_series, name_file=pseudonyms.of_file, exclude=left_out
-    )
+    found = find_inputs(source, name_series=pseudonyms.of_series, name_file=pseudonyms.of_file, exclude=left_out)
     if not found:
         raise ManifestError(f"{source}: no image found; expected PNG, JPEG, NIfTI, NRRD, MHA or DICOM files")
     gathered = gather_annotations(source, files, Inventory(found), masks, pseudonyms, exclude=left_out)
