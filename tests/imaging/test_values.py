@@ -18,7 +18,6 @@ from medseg.imaging.dicom.values import (
     is_inverted,
     modality_transform,
     padding_darkest,
-    real_world_mapping,
 )
 from medseg.imaging.dicom.values_colour import to_grey
 from medseg.imaging.dicom.values_display import voi_lut
@@ -148,22 +147,6 @@ def test_a_full_table_has_65536_entries():
 def test_damaged_tables_are_refused(item):
     with pytest.raises(ImageError, match="damaged DICOM header: a lookup table"):
         LookupTable.of(item, signed=False)
-
-
-def test_real_world_values():
-    assert real_world_mapping(of()) is None
-    mapping = Dataset()
-    mapping.RealWorldValueSlope, mapping.RealWorldValueIntercept = 1e-3, -0.5
-    assert real_world_mapping(of(RealWorldValueMappingSequence=[mapping])) == Rescale(1e-3, -0.5)
-    mapping = Dataset()
-    mapping.add_new("RealWorldValueFirstValueMapped", "US", 5)
-    mapping.RealWorldValueLUTData = [0.25, 0.5]
-    found = real_world_mapping(of(RealWorldValueMappingSequence=[mapping]))
-    assert applied(found, np.array([5, 6, 7], np.uint16)).tolist() == [0.25, 0.5, 0.5]
-    mapping = Dataset()
-    mapping.RealWorldValueSlope, mapping.RealWorldValueIntercept = 0.0, 1.0
-    with pytest.raises(ImageError, match="finite slope"):
-        real_world_mapping(of(RealWorldValueMappingSequence=[mapping]))
 
 
 # padding and polarity

@@ -19,7 +19,6 @@ __all__ = [
     "is_inverted",
     "modality_transform",
     "padding_darkest",
-    "real_world_mapping",
 ]
 
 
@@ -140,35 +139,6 @@ def modality_transform(dataset: Any) -> Rescale | LookupTable:
         syntax = str(getattr(dataset, "file_meta", {}).get("TransferSyntaxUID", ""))
         return LookupTable.of(tables[0], signed=signed, little_endian=syntax != BIG_ENDIAN)
     return Rescale(_number(dataset, "RescaleSlope", 1.0), _number(dataset, "RescaleIntercept", 0.0))
-
-
-def real_world_mapping(item: Any) -> Rescale | LookupTable | None:
-    """What makes real-world values of stored values (PS3.3 C.7.6.16.2.11), for images without slope and intercept.
-
-    Parameters
-    ----------
-    item : pydicom.Dataset
-        The image, or an item of its functional groups.
-
-    Returns
-    -------
-    Rescale or LookupTable or None
-        The first mapping that it states; None where it states none.
-
-    Raises
-    ------
-    ImageError
-        When that is damaged.
-    """
-    for mapping in item.get("RealWorldValueMappingSequence") or ():
-        if mapping.get("RealWorldValueSlope") is not None:
-            slope = _number(mapping, "RealWorldValueSlope", 1.0)
-            return Rescale(slope, _number(mapping, "RealWorldValueIntercept", 0.0))
-        if mapping.get("RealWorldValueLUTData") is not None:
-            entries = np.atleast_1d(np.asarray(mapping.RealWorldValueLUTData, dtype=np.float64))
-            first = _number(mapping, "RealWorldValueFirstValueMapped", 0.0)
-            return LookupTable(int(first), entries, 16)
-    return None
 
 
 @dataclass(frozen=True, slots=True)
