@@ -197,7 +197,8 @@ def _stamp(item: _Input) -> str:
         for file in files_below(path):
             with suppress(FileNotFoundError):  # a missing file is the case's failure, named when it is read
                 about = file.stat()
-                facts.append(f"{about.st_size} {about.st_mtime_ns} {member}")
+                # the time of the last change too: copies may keep the time of the content
+                facts.append(f"{about.st_size} {about.st_mtime_ns} {about.st_ctime_ns} {member}")
     return hashlib.sha256("/".join(facts).encode()).hexdigest()
 
 

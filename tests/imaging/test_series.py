@@ -20,7 +20,10 @@ def image(number, z=None, *, keys=(), folder="a", modality="MR", frames=1, **cha
         Frame(path, k, str(number), position, AXIAL if position else None, (1.0, 1.0), 3.0, (1.0, 0.0), tuple(keys))
         for k in range(frames)
     )
-    facts = dict.fromkeys(FACTS, "") | {"FrameOfReferenceUID": changes.pop("space", "1.9")}
+    facts = dict.fromkeys(FACTS, "") | {
+        "FrameOfReferenceUID": changes.pop("space", "1.9"),
+        "Units": changes.pop("units", ""),
+    }
     about = {
         "patient_id": "p",
         "study_uid": "1.1",
@@ -88,6 +91,7 @@ def test_an_echo_that_lacks_a_slice_is_found_out():
         ({"patient_id": ""}, "mixed_patients", "images of 1 patients and some that state none"),
         ({"study_uid": "1.3"}, "mixed_studies", "2 studies"),
         ({"space": "1.8"}, "mixed_frames_of_reference", "2 frames of reference"),
+        ({"units": "BQML"}, "mixed_units", "images of 1 units and some that state none"),
         ({"modality": "CT"}, "mixed_modalities", "2 modalities"),
     ],
 )

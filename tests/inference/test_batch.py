@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import stat
 
 import numpy as np
@@ -11,9 +12,10 @@ from dicom_series import write_series
 from PIL import Image
 
 from medseg.errors import ConfigError, ImageError
-from medseg.imaging import read
+from medseg.imaging import read, write_map
 from medseg.inference.batch import predict_batch
 from medseg.inference.model import load_model
+from medseg.volume import Grid
 
 
 def rows(path):
@@ -81,6 +83,19 @@ def test_resume_predicts_again_what_is_another_image_by_now(trained, tmp_path):
     again, fresh = rows(tmp_path / "out" / "cases.csv"), rows(tmp_path / "fresh" / "cases.csv")
     assert [row["score"] for row in again] == [row["score"] for row in fresh]
     assert again[0]["training_case"] == "", "of a bare file it is not known"
+
+
+def test_resume_notices_an_image_that_kept_its_size_and_time(trained, tmp_path):
+    model = load_model(trained)
+    for seed in (1, 2):
+        file = tmp_path / "in" / "x.nii"
+        values = np.random.default_rng(seed).normal(80, 12, (1, 48, 48)).astype(np.float32)
+        write_map(file, values, Grid((1, 48, 48), np.eye(4)))
+        os.utime(file, (1e9, 1e9))
+        predict_batch(model, tmp_path / "in", tmp_path / "out", save=(), resume=True)
+    predict_batch(model, tmp_path / "in", tmp_path / "fresh", save=())
+    again, fresh = rows(tmp_path / "out" / "cases.csv"), rows(tmp_path / "fresh" / "cases.csv")
+    assert [row["score"] for row in again] == [row["score"] for row in fresh]
 
 
 def test_what_cannot_be_saved_is_refused_before_the_first_case(trained, tmp_path):

@@ -25,7 +25,8 @@ HEADER_KEYWORDS = (
     "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns", "BitsAllocated",
     "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope",
     "RescaleIntercept", "ModalityLUTSequence", "PresentationLUTShape", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence", "ReferencedSeriesSequence", "ConversionType", "CollimatorLeftVerticalEdge",
+    "PerFrameFunctionalGroupsSequence", "ReferencedSeriesSequence", "ConversionType", "Units",
+    "CollimatorLeftVerticalEdge",
     "CollimatorRightVerticalEdge", "CollimatorUpperHorizontalEdge", "CollimatorLowerHorizontalEdge",
 )  # fmt: skip
 
@@ -104,7 +105,7 @@ class Instance:
 
 FACTS = (
     "SeriesDescription", "ProtocolName", "SequenceName", "BodyPartExamined", "ViewPosition", "ContrastBolusAgent",
-    "AcquisitionTime", "SeriesNumber", "FrameOfReferenceUID",
+    "AcquisitionTime", "SeriesNumber", "FrameOfReferenceUID", "Units",
 )  # fmt: skip
 
 

@@ -145,6 +145,7 @@ def _mixed(images: Sequence[Instance]) -> Problem | None:
         ("mixed_modalities", "modalities", {image.modality for image in images}),
         ("mixed_patients", "patients", {image.patient_id for image in images}),
         ("mixed_studies", "studies", {image.study_uid for image in images}),
+        ("mixed_units", "units", {image.facts["Units"] for image in images}),  # of PET (PS3.3 C.8.9.1)
         ("mixed_frames_of_reference", "frames of reference", {image.facts["FrameOfReferenceUID"] for image in images}),
     ):
         if len(values) > 1:
