@@ -1,0 +1,65 @@
+"""Tensors that are made inside the context: the same on every rank, of the whole size."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+
+from medseg.parallel.operations.pointwise import pointwise
+from medseg.parallel.operations.table import Table, functions
+from medseg.parallel.sharding import Sharding, Unsupported
+
+__all__ = ["table"]
+
+MAKERS = "zeros ones full empty eye arange linspace logspace tensor as_tensor asarray scalar_tensor tril_indices"
+OF_A_TENSOR = "new_zeros new_ones new_full new_tensor"
+OF_REPLICATED = (
+    "meshgrid outer triu tril diag diagonal repeat_interleave unique masked_select nonzero sort topk bincount"
+)
+
+
+def _made(func: Callable, sharding: Sharding, *args: Any, **kwargs: Any) -> torch.Tensor:
+    if any(isinstance(value, torch.Tensor) for value in (*args, *kwargs.values())):
+        return pointwise(func, sharding, *args, **kwargs)  # the same values, perhaps of another type
+    return sharding.fresh(func(*args, **kwargs))
+
+
+def _made_alike(func: Callable, sharding: Sharding, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    like = torch.empty((), dtype=x.dtype, device=x.device)
+    return sharding.fresh(func(like, *args, **kwargs))
+
+
+def _empty_alike(sharding: Sharding, x: torch.Tensor, *size: Any, **kwargs: Any) -> torch.Tensor:
+    """``new_empty``: zeros, since what an empty tensor holds differs between ranks."""
+    return _made_alike(torch.Tensor.new_zeros, sharding, x, *size, **kwargs)
+
+
+def _of_replicated(func: Callable, sharding: Sharding, *args: Any, **kwargs: Any) -> Any:
+    """Operations that are known where every rank has all the values, and not otherwise."""
+    for value in _tensors((*args, *kwargs.values())):
+        if not sharding.layout(value).is_replicated:
+            raise Unsupported("of a tensor that is cut")
+    result = func(*args, **kwargs)
+    for value in _tensors(result if isinstance(result, tuple | list) else (result,)):
+        sharding.replicated(value)
+    return result
+
+
+def _tensors(values: Any) -> list[torch.Tensor]:
+    found: list[torch.Tensor] = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, tuple | list):
+            found += _tensors(value)
+    return found
+
+
+def table() -> Table:
+    """Factories."""
+    entries: Table = {func: partial(_made, func) for func in functions(MAKERS)}
+    entries |= {func: partial(_made_alike, func) for func in functions(OF_A_TENSOR)}
+    entries |= dict.fromkeys(functions("new_empty"), _empty_alike)
+    entries |= {func: partial(_of_replicated, func) for func in functions(OF_REPLICATED)}
+    return entries

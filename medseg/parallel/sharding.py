@@ -1,0 +1,251 @@
+"""The context in which a network runs on parts: who has which rows is tracked, and every operation is looked up."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from medseg.errors import ConfigError
+from medseg.parallel.errors import UnsupportedOperation
+from medseg.parallel.layout import Layout
+from medseg.parallel.space import Place, Rows, Space
+from medseg.parallel.whereabouts import ModuleStack
+
+__all__ = ["Handler", "Sharding", "Unsupported", "layout_of"]
+
+Handler = Callable[..., Any]
+TAG = "_medseg_layout"  # attribute of a tracked tensor: (signature of its space, layout)
+FRESH = "_medseg_fresh"  # attribute of a constant that was just made
+
+
+def layout_of(tensor: torch.Tensor) -> Layout | None:
+    """Layout of a tensor that was made inside a sharding context; None for any other."""
+    tag = tensor.__dict__.get(TAG)
+    return None if tag is None else tag[1]
+
+
+class Sharding(TorchFunctionMode):
+    """Runs unchanged modules on the parts of a space; used as a context manager.
+
+    Inside, a tensor stands for the whole: ``x.shape`` is the shape of the whole tensor, sizes and indices that
+    functions are given are those of the whole.
+
+    Parameters
+    ----------
+    space : Space
+    table : dict
+        What to do for each torch function.
+    """
+
+    def __init__(self, space: Space, table: dict[Callable, Handler]) -> None:
+        super().__init__()
+        self.space = space
+        self._table = table
+        self._modules = ModuleStack(self)
+
+    def __enter__(self) -> "Sharding":
+        self._modules.watch()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._modules.leave()
+
+    def __torch_function__(self, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Carry out one operation."""
+        getter = getattr(func, "__self__", None) if getattr(func, "__name__", "") == "__get__" else None
+        handler = self._table.get(func if getter is None else getter)
+        if handler is None:
+            raise self._refusal(func, "it is not known to be right on parts of a tensor")
+        try:
+            result = handler(self, *args, **(kwargs or {}))
+        except Unsupported as error:
+            raise self._refusal(func, str(error)) from error
+        self._check_tracked(func, result)
+        return result
+
+    def run(self, func: Callable, *args: Any, **kwargs: Any) -> Any:
+        """Carry out an operation that another one is made of."""
+        return self.__torch_function__(func, (), args, kwargs)
+
+    def _refusal(self, func: Callable, reason: str) -> UnsupportedOperation:
+        return UnsupportedOperation(_name(func), self._modules.name(), reason)
+
+    def _check_tracked(self, func: Callable, result: Any) -> None:
+        for tensor in _tensors(result):
+            if not isinstance(tensor, nn.Parameter) and TAG not in tensor.__dict__:
+                raise self._refusal(func, "its result is not tracked (a fault of the table of operations)")
+
+    # -- tracking
+
+    def tag(self, tensor: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """Note how a tensor lies on the ranks."""
+        setattr(tensor, TAG, (self.space.signature, layout))
+        return tensor
+
+    def replicated(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Note that every rank has the same values."""
+        return self.tag(tensor, self.everywhere)
+
+    @staticmethod
+    def is_tracked(tensor: torch.Tensor) -> bool:
+        """Whether it is known how the tensor lies on the ranks."""
+        return TAG in tensor.__dict__
+
+    @property
+    def everywhere(self) -> Layout:
+        """Layout of what is the same on every rank."""
+        return Layout.replicated(self.space.axes)
+
+    def layout(self, tensor: torch.Tensor) -> Layout:
+        """Layout of an operand.
+
+        Parameters, buffers and tensors without the dimensions that are cut are the same on every rank; any other
+        tensor from outside is this rank's part of a whole.
+        """
+        tag = tensor.__dict__.get(TAG)
+        if tag is None:
+            if isinstance(tensor, nn.Parameter) or tensor.ndim <= max(self.space.dims):
+                return self.everywhere
+            layout = self.space.entering(tensor)
+            self.tag(tensor, layout)
+            return layout
+        signature, layout = tag
+        if layout.is_replicated:
+            return self.everywhere
+        if signature != self.space.signature:
+            raise ConfigError("a tensor of one sharding was used in another; detach it and start anew")
+        self.space.check(tensor, layout)
+        return layout
+
+    def shape(self, tensor: torch.Tensor) -> torch.Size:
+        """Shape of the whole tensor."""
+        return torch.Size(self.layout(tensor).whole(tensor.shape, self.space.place))
+
+    # -- moving rows
+
+    def moved(self, tensor: torch.Tensor, target: Layout) -> torch.Tensor:
+        """Bring a tensor to another layout: to other bounds, to everybody, or from everybody to parts."""
+        layout = self.layout(tensor)
+        if layout == target:
+            return tensor
+        wants: dict[int, list[tuple[int, int]]] = {}
+        between = layout
+        for axis, (cut, goal) in enumerate(zip(layout.cuts, target.cuts)):
+            if cut is None or cut == goal:
+                continue
+            if goal is not None and goal.dim == cut.dim:
+                wants[axis] = goal.intervals()
+                between = between.replace(axis, goal)
+            else:
+                wants[axis] = [(0, cut.size)] * cut.ranks
+                between = between.replace(axis, None)
+        if wants:
+            rows = Rows(tensor, layout, wants)
+            tensor = self.tag(self.space.map(_same, rows, layout=between), between)
+        narrow = [(axis, goal) for axis, goal in enumerate(target.cuts) if goal is not None and not between.cuts[axis]]
+        if narrow:
+
+            def own(place: Place, x: torch.Tensor) -> torch.Tensor:
+                for axis, goal in narrow:
+                    low, high = goal.own(place[axis])
+                    x = x.narrow(goal.dim, low, high - low)
+                return x
+
+            tensor = self.tag(self.space.map(own, tensor, layout=target), target)
+        return tensor
+
+    def divide_in_place(self, tensor: torch.Tensor, target: Layout) -> bool:
+        """Turn a constant that was just made, the same on every rank, into parts; False where that is not safe.
+
+        So a tensor of zeros can be filled by the values of a tensor that is cut, as in a one-hot encoding.
+        """
+        fresh = tensor.__dict__.get(FRESH, False) and not tensor.requires_grad and not tensor._is_view()
+        if not fresh or not self.layout(tensor).is_replicated:
+            return False
+        tensor.data = self.moved(tensor, target).clone()
+        self.tag(tensor, target)
+        return True
+
+    def fresh(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Note that a tensor is a constant that was just made and has no views."""
+        setattr(tensor, FRESH, True)
+        return self.replicated(tensor)
+
+    def whole(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Gather a tensor: every rank then has all of it."""
+        return self.moved(tensor, self.everywhere)
+
+    def common(self, operands: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], Layout]:
+        """Bring operands that are broadcast against each other to one layout, that of the first cut one.
+
+        Returns
+        -------
+        operands : list of Tensor
+        layout : Layout
+            Of the result, whose dimensions are those of the operand with the most.
+        """
+        layouts = [self.layout(operand) for operand in operands]
+        if all(layout.is_replicated for layout in layouts):
+            return list(operands), self.everywhere
+        ndim = max(operand.ndim for operand in operands)
+        shapes = [self.shape(operand) for operand in operands]
+        goal = self.everywhere
+        for axis in range(self.space.axes):
+            for operand, layout in zip(operands, layouts):
+                cut = layout.cuts[axis]
+                if cut is None:
+                    continue
+                dim = cut.dim + ndim - operand.ndim
+                widest = max(s[dim - ndim] for s in shapes if len(s) >= ndim - dim)
+                if dim not in goal.dims and cut.size == widest:
+                    goal = goal.replace(axis, cut.at(dim))
+                    break
+        return [self._towards(operand, goal, ndim) for operand in operands], goal
+
+    def _towards(self, operand: torch.Tensor, goal: Layout, ndim: int) -> torch.Tensor:
+        """Bring an operand to the layout of the result, with the dimensions that it has."""
+        shape, missing = self.shape(operand), ndim - operand.ndim
+        own = goal
+        for axis, cut in enumerate(goal.cuts):
+            if cut is None:
+                continue
+            dim = cut.dim - missing
+            broadcast = dim < 0 or (shape[dim] == 1 and cut.size != 1)
+            if not broadcast and shape[dim] != cut.size:
+                raise ConfigError(
+                    f"sizes {tuple(shape)} do not fit {cut.size} along the dimension that is cut; a tensor from "
+                    "outside that is the same on every rank must be a parameter, a buffer, or marked by `replicate`"
+                )
+            own = own.replace(axis, None if broadcast else cut.at(dim))
+        return self.moved(operand, own)
+
+
+class Unsupported(Exception):
+    """Raised by a handler that knows that it does not know; becomes `UnsupportedOperation`."""
+
+
+def _same(place: Place, x: torch.Tensor) -> torch.Tensor:
+    return x
+
+
+def _tensors(result: Any) -> Iterator[torch.Tensor]:
+    if isinstance(result, torch.Tensor):
+        yield result
+    elif isinstance(result, tuple | list):
+        for item in result:
+            yield from _tensors(item)
+
+
+def _name(func: Callable) -> str:
+    descriptor = getattr(func, "__self__", None)
+    if getattr(func, "__name__", "") in ("__get__", "__set__", "__delete__") and descriptor is not None:
+        return f"torch.Tensor.{descriptor.__name__}"
+    module = getattr(func, "__module__", None) or ""
+    name = getattr(func, "__name__", str(func))
+    if module.startswith("torch.nn.functional"):
+        return f"torch.nn.functional.{name}"
+    return name if "." in name else f"torch.{name}"

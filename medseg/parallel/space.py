@@ -1,0 +1,333 @@
+"""What the operations are written in: local work on every rank, rows of others, sums over ranks.
+
+An operation says which rows each rank needs and what to do with them; a space says how that is carried out. The ranks
+of `ProcessSpace` are processes that work at the same time.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh
+
+from medseg.errors import ConfigError
+from medseg.parallel.layout import Cut, Interval, Layout
+from medseg.parallel.messages import Line
+from medseg.parallel.rows import Halo, fetch_halo, give_back, with_halo
+
+__all__ = ["Local", "Place", "ProcessSpace", "Rows", "Space", "Vjp", "plain"]
+
+MAX_DIMENSIONS = 12  # of a tensor that enters
+WHOLE_DRAW = 1 << 24  # elements up to which a random tensor is drawn whole, and then cut
+STRIDE = 4096  # more than there are ranks along an axis: every place has a number of its own
+
+Place = tuple[int, ...]  # coordinates of a rank on the mesh
+Local = Callable[..., torch.Tensor]  # (place, *tensors) -> tensor
+Draw = Callable[..., torch.Tensor]  # (shape, generator) -> tensor
+Vjp = Callable[..., Sequence[torch.Tensor | None]]  # (place, gradient, rows(), *others, needs) -> gradients
+
+
+def plain() -> Any:
+    """Context in which torch functions are what they are: the backward pass may run inside a sharding context."""
+    return torch._C.DisableTorchFunction()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """An operand of local work: rows of a cut tensor.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        This rank's part.
+    layout : Layout
+    wants : mapping of int to sequence of (int, int)
+        For mesh axes: the rows that each rank of the axis wants; an axis that is missing keeps its own rows.
+    fill : float
+        Value of the rows outside the tensor.
+    """
+
+    tensor: torch.Tensor
+    layout: Layout
+    wants: Mapping[int, Sequence[Interval]] = field(default_factory=dict)
+    fill: float = 0.0
+
+    def steps(self) -> list[tuple[int, Cut, Sequence[Interval]]]:
+        """Axis, cut and wishes where something differs from what the ranks own."""
+        steps = []
+        for axis, wants in self.wants.items():
+            cut = self.layout.cuts[axis]
+            if cut is not None and list(wants) != cut.intervals():
+                steps.append((axis, cut, wants))
+        return steps
+
+
+class Space(ABC):
+    """Where the parts of a tensor lie and how they work together."""
+
+    shape: tuple[int, ...]  # ranks along each mesh axis
+    place: Place  # coordinates of this rank
+    dims: tuple[int, ...]  # tensor dimension that is cut along each axis, for tensors that enter
+
+    @property
+    @abstractmethod
+    def signature(self) -> Any:
+        """What tells this space from others: tensors of one cannot be used in another."""
+
+    @abstractmethod
+    def entering(self, x: torch.Tensor) -> Layout:
+        """Layout of a tensor that comes from outside.
+
+        Raises
+        ------
+        ConfigError
+            When the ranks' parts do not make up one tensor; on every rank alike.
+        """
+
+    @abstractmethod
+    def check(self, x: torch.Tensor, layout: Layout) -> None:
+        """Make sure that a tensor still is what `layout` says (it may have been changed outside).
+
+        Raises
+        ------
+        ConfigError
+        """
+
+    @property
+    def axes(self) -> int:
+        """Number of mesh axes."""
+        return len(self.shape)
+
+    @abstractmethod
+    def map(
+        self, local: Local, *operands: Any, layout: Layout, vjp: Vjp | None = None, in_place: bool = False
+    ) -> torch.Tensor:
+        """Do local work on every rank; the results are the parts of a tensor with `layout`.
+
+        Operands are `Rows`, or tensors of which every rank has its own (parts) or the same values. With `vjp` the rows
+        of the first operand are not stored for the backward pass but put together again from the part and the halo.
+        With `in_place` the work changes its first operand and returns it.
+        """
+
+    @abstractmethod
+    def total(self, local: Local, *operands: Any, axes: Sequence[int], layout: Layout) -> torch.Tensor:
+        """Do local work and add the results up over the ranks of `axes`; every rank has the sum."""
+
+    @abstractmethod
+    def parts(self, local: Local, *operands: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """Do local work outside of autograd."""
+
+    @abstractmethod
+    def collect(self, local: Local, *operands: torch.Tensor, axes: Sequence[int]) -> torch.Tensor:
+        """Do local work outside of autograd; the small results of all ranks of `axes`, stacked: (rank, ...)."""
+
+    @abstractmethod
+    def summed(self, x: torch.Tensor, *, axes: Sequence[int]) -> torch.Tensor:
+        """Add up over the processes of `axes`, outside of autograd."""
+
+    @abstractmethod
+    def drawn(self, draw: Draw, shape: tuple[int, ...], *, layout: Layout) -> torch.Tensor:
+        """Random numbers: the first rank's where every rank needs the same, those of its part otherwise."""
+
+
+class _Fetch(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, rows: Rows, lines: Sequence[Line]) -> torch.Tensor:
+        ctx.steps, ctx.lines = rows.steps(), lines
+        out = x
+        for axis, cut, wants in ctx.steps:
+            out = with_halo(out, cut.dim, fetch_halo(out, cut, lines[axis], wants, fill=rows.fill))
+        shares = out.untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
+        return out.clone() if shares else out  # it may be changed in place, and `x` must not
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (gradient,) = gradients
+        with plain():
+            for axis, cut, wants in reversed(ctx.steps):
+                gradient = give_back(gradient, cut, ctx.lines[axis], wants)
+        return gradient, None, None
+
+
+class _Lean(torch.autograd.Function):
+    """Local work that stores its part of the input and thin halos instead of the rows."""
+
+    @staticmethod
+    def forward(ctx: Any, local: Local, vjp: Vjp, rows: Rows, space: "ProcessSpace", *tensors: Any) -> torch.Tensor:
+        x, others = tensors[0], tensors[1:]
+        ctx.steps, ctx.space, ctx.vjp, ctx.halos = rows.steps(), space, vjp, []
+        stored: list[torch.Tensor | None] = []
+        built = x
+        for axis, cut, wants in ctx.steps:
+            halo = fetch_halo(built, cut, space.lines[axis], wants, fill=rows.fill)
+            built = with_halo(built, cut.dim, halo)
+            ctx.halos.append(halo.kept)
+            stored += [halo.before, halo.after]
+        ctx.save_for_backward(x, *stored, *others)
+        return local(space.place, built, *others)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (gradient,) = gradients
+        saved = list(ctx.saved_tensors)
+        x, stored, others = saved[0], saved[1 : 1 + 2 * len(ctx.steps)], saved[1 + 2 * len(ctx.steps) :]
+
+        def rows() -> torch.Tensor:
+            built = x
+            for number, (_, cut, _) in enumerate(ctx.steps):
+                halo = Halo(stored[2 * number], stored[2 * number + 1], ctx.halos[number])
+                built = with_halo(built, cut.dim, halo)
+            return built
+
+        with plain(), torch.no_grad():
+            needs = ctx.needs_input_grad[4:]
+            of_rows, *of_others = ctx.vjp(ctx.space.place, gradient, rows, *others, needs=needs)
+            if needs[0]:
+                for axis, cut, wants in reversed(ctx.steps):
+                    of_rows = give_back(of_rows, cut, ctx.space.lines[axis], wants, reuse=True)
+        return None, None, None, None, of_rows, *of_others
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, lines: Sequence[Line]) -> torch.Tensor:
+        ctx.lines = lines
+        return _summed(x, lines)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (gradient,) = gradients
+        with plain():
+            return _summed(gradient, ctx.lines), None
+
+
+def _summed(x: torch.Tensor, lines: Sequence[Line]) -> torch.Tensor:
+    total = x.clone(memory_format=torch.contiguous_format)
+    for line in lines:
+        line.sum_(total)
+    return total
+
+
+class ProcessSpace(Space):
+    """Ranks that are processes of torch.distributed.
+
+    Parameters
+    ----------
+    group : ProcessGroup, DeviceMesh or None
+        None: all processes, or this one alone where there is no process group.
+    dims : tuple of int
+        Tensor dimension that is cut along each axis of the mesh.
+    """
+
+    def __init__(self, group: dist.ProcessGroup | DeviceMesh | None, dims: tuple[int, ...]) -> None:
+        self.dims = dims
+        groups: list[dist.ProcessGroup | None]
+        if isinstance(group, DeviceMesh):
+            groups = [group.get_group(axis) for axis in range(group.ndim)]
+        elif group is None and not dist.is_initialized():
+            groups = [None]
+        else:
+            groups = [dist.group.WORLD if group is None else group]
+        if len(groups) != len(dims):
+            raise ConfigError(f"spatial_parallel: dim={dims}, but the mesh has {len(groups)} axes")
+        if len(set(dims)) < len(dims) or min(dims) < 0:
+            raise ConfigError(f"spatial_parallel: dim={dims} must be different tensor dimensions, counted from 0")
+        self.lines = [Line(one) for one in groups]
+        self.shape = tuple(line.size for line in self.lines)
+        self.place = tuple(line.rank for line in self.lines)
+
+    def _local(self, operand: Any) -> torch.Tensor:
+        if not isinstance(operand, Rows):
+            return operand
+        return _Fetch.apply(operand.tensor, operand, self.lines) if operand.steps() else operand.tensor
+
+    def map(
+        self, local: Local, *operands: Any, layout: Layout, vjp: Vjp | None = None, in_place: bool = False
+    ) -> torch.Tensor:
+        """Do the work of this rank."""
+        if vjp is not None:
+            tensors = [operand.tensor if isinstance(operand, Rows) else operand for operand in operands]
+            return _Lean.apply(local, vjp, operands[0], self, *tensors)
+        return local(self.place, *(self._local(operand) for operand in operands))
+
+    def total(self, local: Local, *operands: Any, axes: Sequence[int], layout: Layout) -> torch.Tensor:
+        """Add up over the ranks."""
+        part = local(self.place, *(self._local(operand) for operand in operands))
+        lines = [self.lines[axis] for axis in axes if self.lines[axis].size > 1]
+        return _Sum.apply(part, lines) if lines else part
+
+    def parts(self, local: Local, *operands: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """Do the work of this rank, outside of autograd."""
+        with torch.no_grad():
+            return local(self.place, *operands)
+
+    def collect(self, local: Local, *operands: torch.Tensor, axes: Sequence[int]) -> torch.Tensor:
+        """Gather the results of all ranks of `axes`."""
+        with torch.no_grad():
+            gathered = local(self.place, *operands)[None]
+            for axis in axes:
+                gathered = self.lines[axis].gather(gathered).flatten(0, 1)
+        return gathered
+
+    def summed(self, x: torch.Tensor, *, axes: Sequence[int]) -> torch.Tensor:
+        """Add up over the ranks of `axes`."""
+        return _summed(x, [self.lines[axis] for axis in axes])
+
+    def drawn(self, draw: Draw, shape: tuple[int, ...], *, layout: Layout) -> torch.Tensor:
+        """Draw from torch's own generator, so that what is computed again draws the same.
+
+        Small tensors are drawn whole by every rank: where all have the same seed, the numbers are those of one device.
+        """
+        if layout.is_replicated:
+            values = draw(shape, None)
+            for line in self.lines:
+                line.from_first(values)
+            return values
+        if prod(shape) <= WHOLE_DRAW:
+            values = draw(shape, None)
+            for axis, cut in enumerate(layout.cuts):
+                if cut is not None:
+                    low, high = cut.own(self.place[axis])
+                    values = values.narrow(cut.dim, low, high - low)
+            return values.clone()
+        base = int(torch.empty((), dtype=torch.int64).random_())
+        number = sum(place * STRIDE**axis for axis, place in enumerate(self.place))
+        device = draw((0,), None).device
+        generator = torch.Generator(device).manual_seed((base + 1 + number) % 2**63)
+        return draw(layout.part(shape, self.place), generator)
+
+    @property
+    def signature(self) -> Any:
+        """The ranks along each axis, and the dimensions that are cut."""
+        return tuple(line.peers for line in self.lines), self.dims
+
+    def check(self, x: torch.Tensor, layout: Layout) -> None:
+        """Compare the rows that are there with those that this rank should have."""
+        if layout.part(x.shape, self.place) != tuple(x.shape):
+            raise ConfigError(f"a tensor of shape {tuple(x.shape)} was changed since it was divided: {layout}")
+
+    def entering(self, x: torch.Tensor) -> Layout:
+        """Each rank tells the others how many rows it brings."""
+        told = torch.tensor([x.ndim, *x.shape, *[-1] * (MAX_DIMENSIONS - x.ndim)], dtype=torch.int64, device=x.device)
+        for line in reversed(self.lines):
+            told = line.gather(told)
+        table = told.cpu()[..., 1 : 1 + x.ndim]  # (*mesh, dimension)
+        if (told[..., 0] != x.ndim).any():
+            raise ConfigError(f"the ranks' parts have different numbers of dimensions, this one {x.ndim}")
+        cuts: list[Cut | None] = []
+        for axis, dim in enumerate(self.dims):
+            lengths = table.movedim(axis, 0)[..., dim].reshape(self.shape[axis], -1)
+            if (lengths != lengths[:, :1]).any():
+                raise ConfigError(f"the ranks' parts do not fit together along dimension {dim}: {lengths.tolist()}")
+            cuts.append(Cut(dim, (0, *torch.cumsum(lengths[:, 0], 0).tolist())))
+        for dim in set(range(x.ndim)) - set(self.dims):
+            if table[..., dim].unique().numel() > 1:
+                raise ConfigError(
+                    f"the ranks' parts have different sizes along dimension {dim}, which is not cut: "
+                    f"{table[..., dim].flatten().tolist()}"
+                )
+        return Layout(tuple(cuts))
