@@ -11,6 +11,7 @@ from medseg.evaluation.settings import EvaluationSettings
 from medseg.imaging.objects.settings import ResultSettings
 from medseg.inference.settings import InferenceSettings
 from medseg.networks.settings import DenseNetSettings, NetworkSettings, SmallCnnSettings, UNetSettings
+from medseg.parallel.settings import LayoutSettings
 from medseg.training.settings import TrainingSettings
 
 __all__ = ["Pipeline"]
@@ -34,6 +35,9 @@ class Pipeline(Settings):
         default_factory=SegmentationSettings, description="target, loss and decoding of the task"
     )
     training: TrainingSettings = Field(description="the training loop")
+    layout: LayoutSettings = Field(
+        default_factory=LayoutSettings, description="processes that share a volume, for those larger than one device"
+    )
     inference: InferenceSettings = Field(default_factory=InferenceSettings, description="prediction")
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings, description="figures of merit")
     drawing: DrawingSettings = Field(default_factory=DrawingSettings, description="overlays")

@@ -1,18 +1,75 @@
-"""Random changes of a training sample, by MONAI transforms with a seed of their own."""
+"""Random changes of a training sample: drawn from a seed, then applied to any rows of the sample.
 
-from collections.abc import Sequence
+Drawing and applying are apart, so that processes that each hold some rows of a sample change them alike.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-from monai import transforms
 
+from medseg.data.augmentation_geometry import affine_matrix, flipped, moved
+from medseg.data.augmentation_grey import blurred, brightened, curved, noisy
+from medseg.data.rows import Rows
 from medseg.data.settings import AugmentationSettings
 
-__all__ = ["Augmentation"]
+__all__ = ["Augmentation", "Change"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """What is done to one sample, in the order of the parameters; the defaults do nothing.
+
+    Parameters
+    ----------
+    flip_axes : tuple of int
+        Spatial axes that are mirrored.
+    matrix : ndarray, optional
+        Affine map, see `affine_matrix`.
+    noise : float
+        Standard deviation.
+    noise_seed : int
+    blur : tuple of float
+        Standard deviation in voxels, one an axis.
+    factor, offset : float
+        Contrast and brightness.
+    gamma : float
+    """
+
+    flip_axes: tuple[int, ...] = ()
+    matrix: np.ndarray | None = None
+    noise: float = 0.0
+    noise_seed: int = 0
+    blur: tuple[float, ...] = ()
+    factor: float = 1.0
+    offset: float = 0.0
+    gamma: float = 1.0
+
+    def image(self, rows: Rows) -> Rows:
+        """Change an image of float32."""
+        rows = self._moved(rows, nearest=False)
+        if self.noise:
+            rows = noisy(rows, std=self.noise, seed=self.noise_seed)
+        if self.blur:
+            rows = blurred(rows, self.blur)
+        if self.factor != 1 or self.offset:
+            rows = brightened(rows, factor=self.factor, offset=self.offset)
+        return rows if self.gamma == 1 else curved(rows, self.gamma)
+
+    def instances(self, rows: Rows) -> Rows:
+        """Move lesion numbers as the image is moved."""
+        return self._moved(rows, nearest=True)
+
+    def _moved(self, rows: Rows, *, nearest: bool) -> Rows:
+        if self.flip_axes:
+            rows = flipped(rows, self.flip_axes)
+        return rows if self.matrix is None else moved(rows, self.matrix, nearest=nearest)
+
+
+NO_CHANGE = Change()
 
 
 class Augmentation:
-    """Apply the random changes that `settings` describe.
+    """Draw the random changes that `settings` describe.
 
     Parameters
     ----------
@@ -22,55 +79,38 @@ class Augmentation:
     """
 
     def __init__(self, settings: AugmentationSettings, patch_size: tuple[int, ...]) -> None:
-        self._spatial: list[transforms.RandomizableTransform] = []
-        self._grey: list[transforms.RandomizableTransform] = []
+        self._settings, self._patch_size = settings, patch_size
+        axes = "zyx"[-len(patch_size) :]
+        self._flip_axes = [axes.index(name) for name in settings.flip_axes if name in axes]
+
+    def draw(self, seed: int) -> Change:
+        """Draw a change; the same seed gives the same."""
+        settings = self._settings
         if not settings.enabled:
-            return
-        both = ["image", "instances"]
-        axes = {"z": 0, "y": 1, "x": 2} if len(patch_size) == 3 else {"y": 0, "x": 1}
-        for name in settings.flip_axes:
-            if name in axes:
-                self._spatial.append(transforms.RandFlipd(both, prob=0.5, spatial_axis=axes[name]))
-        if settings.affine_probability:
-            self._spatial.append(_affine(settings, patch_size))
-        p, blur = settings.intensity_probability, (0.25, max(settings.blur, 0.25))
-        if p:
-            self._grey = [
-                transforms.RandGaussianNoised(["image"], prob=p, mean=0.0, std=settings.noise),
-                transforms.RandGaussianSmoothd(["image"], blur, blur, blur, prob=p / 2),
-                transforms.RandScaleIntensityd(["image"], factors=settings.brightness, prob=p),
-                transforms.RandShiftIntensityd(["image"], offsets=settings.brightness, prob=p),
-                transforms.RandAdjustContrastd(["image"], prob=p, gamma=settings.gamma, retain_stats=True),
-            ]
+            return NO_CHANGE
+        random = np.random.default_rng(seed)
+        p = settings.intensity_probability
+        return Change(
+            flip_axes=tuple(axis for axis in self._flip_axes if random.random() < 0.5),
+            matrix=self._matrix(random) if random.random() < settings.affine_probability else None,
+            noise=random.uniform(0, settings.noise) if random.random() < p else 0.0,
+            noise_seed=int(random.integers(2**31)),
+            blur=self._blur(random) if random.random() < p / 2 else (),
+            factor=1 + _either_way(random, settings.brightness) if random.random() < p else 1.0,
+            offset=_either_way(random, settings.brightness) if random.random() < p else 0.0,
+            gamma=random.uniform(*settings.gamma) if random.random() < p else 1.0,
+        )
 
-    def __call__(self, image: np.ndarray, instances: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Change a sample; `image` has the shape (channel, *spatial), `instances` (*spatial).
+    def _matrix(self, random: np.random.Generator) -> np.ndarray:
+        settings = self._settings
+        turn = _either_way(random, float(np.deg2rad(settings.rotation_degrees)))
+        shifts = [_either_way(random, settings.shift * side) for side in self._patch_size]
+        return affine_matrix(turn, shifts, [1 + _either_way(random, settings.scale) for _ in self._patch_size])
 
-        The same seed gives the same change.
-        """
-        if not self._spatial and not self._grey:
-            return image, instances
-        sample = {
-            "image": torch.from_numpy(np.ascontiguousarray(image)),
-            "instances": torch.from_numpy(np.ascontiguousarray(instances[None]).astype(np.float32)),
-        }
-        state = np.random.RandomState(seed % 2**32)
-        for transform in (*self._spatial, *self._grey):
-            transform.set_random_state(state=state)
-            sample = transform(sample)
-        changed, numbers = np.asarray(sample["image"]), np.asarray(sample["instances"])
-        return changed.astype(np.float32, copy=False), np.rint(numbers[0]).astype(np.int16)
+    def _blur(self, random: np.random.Generator) -> tuple[float, ...]:
+        largest = max(self._settings.blur, 0.25)
+        return tuple(random.uniform(0.25, largest) for _ in self._patch_size)
 
 
-def _affine(settings: AugmentationSettings, patch_size: tuple[int, ...]) -> transforms.RandomizableTransform:
-    turn = float(np.deg2rad(settings.rotation_degrees))
-    rotation: Sequence[float] = (turn, 0.0, 0.0) if len(patch_size) == 3 else (turn,)  # in the plane (y, x)
-    return transforms.RandAffined(
-        ["image", "instances"],
-        prob=settings.affine_probability,
-        rotate_range=rotation,
-        scale_range=(settings.scale,) * len(patch_size),
-        translate_range=tuple(settings.shift * side for side in patch_size),
-        mode=("bilinear", "nearest"),
-        padding_mode="border",
-    )
+def _either_way(random: np.random.Generator, largest: float) -> float:
+    return float(random.uniform(-largest, largest))

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medseg.data.resample import canonical_grid, resample, resized_grid, respaced_grid
+from medseg.data.intensity import scale_of
+from medseg.data.resample import Box, canonical_grid, resample, resized_grid, respaced_grid
 from medseg.data.settings import InputSettings, IntensitySettings
 from medseg.errors import GeometryError, ImageError
 from medseg.volume import Grid, Volume
 
-__all__ = ["Prepared", "normalise", "prepare_image", "working_grid"]
+__all__ = ["Occupied", "Prepared", "check_channels", "grid_of_part", "normalise", "prepare_image", "working_grid"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,12 +56,14 @@ def prepare_image(volume: Volume, settings: InputSettings, *, spacing: tuple[flo
     ImageError
         When the channels do not fit, or the image holds nothing (constant, not finite).
     """
-    if volume.array.shape[0] != settings.channels:
-        raise ImageError(f"the pipeline takes {settings.channels} channel(s), the image has {volume.array.shape[0]}")
+    check_channels(volume.array.shape[0], settings)
     grid = working_grid(volume.grid, settings, spacing)
     image = np.stack([resample(channel, volume.grid, grid, outside=None) for channel in volume.array])
     if settings.crop == "above_zero":
-        image, grid = _crop(image, grid)
+        occupied = Occupied(grid.shape)
+        occupied.add(image)
+        spans = occupied.spans()
+        image, grid = image[(slice(None), *spans)], grid_of_part(grid, spans)
     image = np.stack([
         channel if _stands_for_missing(number, channel, settings) else normalise(channel, settings.intensity)
         for number, channel in enumerate(image)
@@ -70,48 +73,61 @@ def prepare_image(volume: Volume, settings: InputSettings, *, spacing: tuple[flo
     return Prepared(np.ascontiguousarray(image, dtype=np.float32), grid, volume.grid, volume.pixel_spacing_mm)
 
 
+def check_channels(found: int, settings: InputSettings) -> None:
+    """Refuse an image of another number of channels than the pipeline takes."""
+    if found != settings.channels:
+        raise ImageError(f"the pipeline takes {settings.channels} channel(s), the image has {found}")
+
+
 def _stands_for_missing(number: int, channel: np.ndarray, settings: InputSettings) -> bool:
     """Whether these are the zeros that stand for a missing channel: `stack_channels` refuses images that are zero."""
     return bool(settings.series) and settings.series[number].fallback is not None and not channel.any()
 
 
-def _crop(image: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
-    occupied: np.ndarray = np.asarray((image > 0).any(axis=0))
-    if not occupied.any():
-        raise ImageError("nothing in the image is above 0, so there is no body to crop to")
-    spans = []
-    for axis in range(3):
-        line = np.flatnonzero(occupied.any(axis=tuple(a for a in range(3) if a != axis)))
-        spans.append(slice(int(line[0]), int(line[-1]) + 1))
-    cropped = image[(slice(None), *spans)]
+class Occupied:
+    """Which part of a grid of the shape (z, y, x) holds anything above 0, in any channel."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self._lines = [np.zeros(size, dtype=bool) for size in shape]
+
+    def add(self, image: np.ndarray, *, begin: tuple[int, int, int] = (0, 0, 0)) -> None:
+        """Look at a part, shape (channel, z, y, x), whose first voxel is `begin`, (z, y, x)."""
+        occupied = np.zeros(image.shape[1:], dtype=bool)
+        for channel in image:
+            occupied |= channel > 0
+        for axis, line in enumerate(self._lines):
+            others = tuple(a for a in range(3) if a != axis)
+            line[begin[axis] : begin[axis] + image.shape[1 + axis]] |= occupied.any(axis=others)
+
+    def spans(self) -> Box:
+        """Return the range along (z, y, x) outside of which nothing is above 0.
+
+        Raises
+        ------
+        ImageError
+            When nothing is.
+        """
+        if not self._lines[0].any():
+            raise ImageError("nothing in the image is above 0, so there is no body to crop to")
+        ends = [np.flatnonzero(line)[[0, -1]].tolist() for line in self._lines]
+        z, y, x = (slice(first, last + 1) for first, last in ends)
+        return z, y, x
+
+
+def grid_of_part(grid: Grid, spans: Box) -> Grid:
+    """Return the grid of the voxels in `spans`, (z, y, x)."""
     offset = np.eye(4)
     offset[:3, 3] = [span.start for span in spans[::-1]]
-    return cropped, Grid(cropped.shape[1:], grid.affine @ offset, grid.unit)  # type: ignore[arg-type]
+    z, y, x = (span.stop - span.start for span in spans)
+    return Grid((z, y, x), grid.affine @ offset, grid.unit)
 
 
 def normalise(channel: np.ndarray, settings: IntensitySettings) -> np.ndarray:
-    """Bring the grey values of one channel, shape (z, y, x), to a common scale.
+    """Bring the grey values of one channel, shape (z, y, x), to a common scale, float32.
 
     Raises
     ------
     ImageError
         When the values are not finite, or constant.
     """
-    if not np.isfinite(channel).all():
-        raise ImageError("the image holds values that are not finite (NaN or infinity)")
-    if channel.min() == channel.max():
-        found = "constant" if channel.any() else "all zero"
-        raise ImageError(f"the image is {found}: there is nothing to see in it")
-    if settings.method in ("window", "range"):
-        scaled = (channel - settings.low) / (settings.high - settings.low)
-        return np.clip(scaled, 0, 1) if settings.method == "window" else scaled
-    values = channel[channel > 0] if settings.foreground == "above_zero" else channel.ravel()
-    if values.size == 0 or values.min() == values.max():
-        raise ImageError("the image is constant inside the foreground: there is nothing to see in it")
-    if settings.method == "zscore":
-        scaled = (channel - values.mean(dtype=np.float64)) / max(float(values.std(dtype=np.float64)), 1e-6)
-        if settings.foreground == "above_zero":  # the empty background stays apart from dark tissue
-            scaled = np.where(channel > 0, scaled, min(float(scaled.min()), -3.0))
-        return scaled
-    low, high = np.percentile(values, settings.percentiles)
-    return np.clip((channel - low) / max(float(high - low), 1e-6), -0.5, 1.5)
+    return scale_of(lambda: [channel], settings).apply(channel)

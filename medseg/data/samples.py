@@ -1,35 +1,41 @@
 """Training samples: which case, which patch, which augmentation, each a function of seed and number alone.
 
-Because sample `i` is the same whoever makes it and whenever, a resumed training goes on exactly.
+Because sample `i` is the same whoever makes it and whenever, a resumed training goes on exactly; and because any of its
+rows can be made alone, processes that share a sample never hold the whole.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from medseg.data.augmentation import Augmentation
 from medseg.data.cache import CachedCase
+from medseg.data.patches import count_lesion_voxels, crop_or_pad, lesion_boxes, pick_lesion_voxel
+from medseg.data.rows import Rows, collect, kept, row_blocks
 from medseg.data.settings import AugmentationSettings, SamplingSettings
 from medseg.data.store import CaseStore
 from medseg.seeds import child_seed
 
-__all__ = ["Encoder", "TrainingSamples", "crop_or_pad"]
+__all__ = ["Encoder", "TrainingSamples"]
 
 
 class Encoder(Protocol):
     """What turns lesion numbers into a target (a detector)."""
 
-    def encode(self, instances: np.ndarray, class_of: np.ndarray, label: int) -> np.ndarray:
-        """Make the target of one sample."""
+    def encode(
+        self,
+        instances: np.ndarray,
+        class_of: np.ndarray,
+        label: int,
+        *,
+        first_row: int = 0,
+        boxes: Callable[[], np.ndarray] | None = None,
+    ) -> np.ndarray:
+        """Make the target of one sample, or of the rows of it that `instances` are."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Draw:
-    case: CachedCase
-    random: np.random.Generator
 
 
 class TrainingSamples(Dataset):
@@ -58,21 +64,57 @@ class TrainingSamples(Dataset):
         self._store, self._encoder, self._seed = store, encoder, seed
         self._names = [case.case_id for case in store.cases]
         self._patch_size, self._sampling = patch_size, sampling
+        self._size = (1,) * (3 - len(patch_size)) + patch_size  # (z, y, x)
         self._augmentation = Augmentation(augmentation, patch_size)
         flags = np.array(positives)
         self._with, self._without = np.flatnonzero(flags), np.flatnonzero(~flags)
         self._length = length
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
+        self._lesion_counts: dict[str, np.ndarray] = {}  # what needs a pass over a whole case is found once
+        self._minima: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
         return self._length
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.rows(index, 0, self._patch_size[0])
+
+    def rows(self, index: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Make the rows [start, stop) of sample `index` along its first spatial axis, perhaps none.
+
+        The rows of any division, put together, are ``samples[index]``: targets exactly, images to the rounding of
+        float32. Beside the rows asked for, blocks of a fixed size are held. Where a change needs the whole sample (the
+        gamma curve its statistics, a heat map the lesions' boxes), it is gone over block by block.
+
+        Parameters
+        ----------
+        index : int
+        start, stop : int
+            Within the patch: ``0 <= start <= stop <= patch_size[0]``.
+
+        Returns
+        -------
+        image : ndarray of float32, shape (channel, stop - start, ...)
+        target : ndarray
+            What the encoder makes of these rows.
+        """
+        if not 0 <= start <= stop <= self._patch_size[0]:
+            raise ValueError(f"rows {start} to {stop} do not lie within a patch of {self._patch_size[0]} rows")
         random = np.random.default_rng(child_seed(self._seed, "sample", index))
         case = self._store[self._names[self._case_of(index, random)]]
-        image, instances = self._patch(_Draw(case, random))
-        image, instances = self._augmentation(image, instances, seed=int(random.integers(2**31)))
-        return image, self._encoder.encode(instances, case.class_of, case.label)
+        corner = self._corner(case, random)
+        change = self._augmentation.draw(int(random.integers(2**31)))
+        image = change.image(self._patch(case.image, corner, self._minimum(case, corner)))
+        instances = kept(change.instances(self._patch(case.instances[None], corner, np.zeros(1, case.instances.dtype))))
+
+        def boxes() -> np.ndarray:
+            every = row_blocks(instances.shape, 0, instances.shape[1])
+            blocks = ((first, instances.read(first, end).numpy()[0]) for first, end in every)
+            return lesion_boxes(blocks, len(case.class_of) - 1)
+
+        numbers = collect(instances, start, stop).numpy()[0]
+        target = self._encoder.encode(numbers, case.class_of, case.label, first_row=start, boxes=boxes)
+        return collect(image, start, stop).numpy(), target
 
     def _case_of(self, index: int, random: np.random.Generator) -> int:
         fraction = self._sampling.positive_fraction
@@ -85,43 +127,47 @@ class TrainingSamples(Dataset):
             self._order = (epoch, order)
         return int(self._order[1][place])
 
-    def _patch(self, draw: _Draw) -> tuple[np.ndarray, np.ndarray]:
-        case, random = draw.case, draw.random
-        size = (1, *self._patch_size) if len(self._patch_size) == 2 else self._patch_size
+    def _corner(self, case: CachedCase, random: np.random.Generator) -> tuple[int, int, int]:
+        """Draw where the patch begins, (z, y, x); below 0 along an axis on which the case is smaller."""
         centre = None
         if len(case.class_of) > 1 and random.random() < self._sampling.foreground_fraction:
-            centre = _voxel_of_a_lesion(case.instances, random)
-        start = []
-        for axis, (side, patch) in enumerate(zip(case.instances.shape, size)):
+            if case.case_id not in self._lesion_counts:
+                self._lesion_counts[case.case_id] = count_lesion_voxels(case.instances)
+            centre = pick_lesion_voxel(case.instances, self._lesion_counts[case.case_id], random)
+        corner = []
+        for axis, (side, patch) in enumerate(zip(case.instances.shape, self._size)):
             room = side - patch
             if room <= 0:
-                start.append(room // 2)  # centred, padded
+                corner.append(room // 2)  # centred, padded
             elif centre is None:
-                start.append(int(random.integers(room + 1)))
+                corner.append(int(random.integers(room + 1)))
             else:
                 jitter = int(random.integers(-(patch // 4), patch // 4 + 1))
-                start.append(int(np.clip(centre[axis] - patch // 2 + jitter, 0, room)))
-        image = np.stack([crop_or_pad(channel, start, size, fill=None) for channel in case.image])
-        instances = crop_or_pad(case.instances, start, size, fill=0)
-        return (image[:, 0], instances[0]) if len(self._patch_size) == 2 else (image, instances)
+                corner.append(min(max(centre[axis] - patch // 2 + jitter, 0), room))
+        return corner[0], corner[1], corner[2]
 
+    def _minimum(self, case: CachedCase, corner: tuple[int, int, int]) -> np.ndarray:
+        """Smallest value of each channel, which pads a patch that is larger than the case."""
+        if min(corner) >= 0:
+            return np.zeros(len(case.image), case.image.dtype)  # not needed
+        if case.case_id not in self._minima:
+            self._minima[case.case_id] = np.array([channel.min() for channel in case.image])
+        return self._minima[case.case_id]
 
-def _voxel_of_a_lesion(instances: np.ndarray, random: np.random.Generator) -> np.ndarray | None:
-    present = np.flatnonzero(np.bincount(instances.ravel())[1:]) + 1
-    if len(present) == 0:
-        return None
-    where = np.argwhere(instances == random.choice(present))
-    return where[random.integers(len(where))]
+    def _patch(self, array: np.ndarray, corner: tuple[int, int, int], outside: np.ndarray) -> Rows:
+        """Rows of the patch of `array`, shape (channel, z, y, x), that begins at `corner`."""
+        z, y, x = corner
+        depth, height, width = self._size
+        if len(self._patch_size) == 3:
 
+            def read(start: int, stop: int) -> torch.Tensor:
+                size = (stop - start, height, width)
+                return torch.from_numpy(crop_or_pad(array, (z + start, y, x), size, outside=outside))
 
-def crop_or_pad(array: np.ndarray, start: list[int], size: tuple[int, ...], *, fill: float | None) -> np.ndarray:
-    """Cut `size` out of `array` from `start`; what lies outside is `fill`, or the array's minimum if None."""
-    inside = tuple(slice(max(s, 0), min(s + n, side)) for s, n, side in zip(start, size, array.shape))
-    part = array[inside]
-    if part.shape == tuple(size):
-        return np.array(part)
-    value = float(array.min()) if fill is None else fill
-    padded = np.full(size, value, array.dtype)
-    at = tuple(slice(max(-s, 0), max(-s, 0) + n) for s, n in zip(start, part.shape))
-    padded[at] = part
-    return padded
+        else:
+
+            def read(start: int, stop: int) -> torch.Tensor:
+                size = (depth, stop - start, width)
+                return torch.from_numpy(crop_or_pad(array, (z, y + start, x), size, outside=outside)[:, 0])
+
+        return Rows((len(array), *self._patch_size), read)

@@ -1,5 +1,6 @@
 """The interface that training and inference know of a detector."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -21,8 +22,18 @@ class Detector(Protocol):
         """Channels of the network's output."""
         ...
 
-    def encode(self, instances: np.ndarray, class_of: np.ndarray, label: int) -> np.ndarray:
-        """Make the target of one sample.
+    def encode(
+        self,
+        instances: np.ndarray,
+        class_of: np.ndarray,
+        label: int,
+        *,
+        first_row: int = 0,
+        boxes: Callable[[], np.ndarray] | None = None,
+    ) -> np.ndarray:
+        """Make the target of one sample, or of some of its rows (along the first spatial axis, perhaps none).
+
+        The targets of rows, put together, are the target of the whole; one without spatial axes is that of the whole.
 
         Parameters
         ----------
@@ -32,6 +43,11 @@ class Detector(Protocol):
             Class index of each lesion number.
         label : int
             Label of the image, -1 where it has none.
+        first_row : int
+            Where `instances` begin in the sample.
+        boxes : function, optional
+            Finds the lesions' boxes in the whole sample, an ndarray of int of shape (n_lesions, axis, 2), half-open
+            (see `lesion_boxes`); a detector that does without them does not call it. None: `instances` are the whole.
         """
         ...
 

@@ -1,5 +1,7 @@
 """One label an image."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch.nn import functional
@@ -24,7 +26,15 @@ class ClassificationDetector:
         """One logit a class."""
         return len(self.classes)
 
-    def encode(self, instances: np.ndarray, class_of: np.ndarray, label: int) -> np.ndarray:
+    def encode(
+        self,
+        instances: np.ndarray,
+        class_of: np.ndarray,
+        label: int,
+        *,
+        first_row: int = 0,
+        boxes: Callable[[], np.ndarray] | None = None,
+    ) -> np.ndarray:
         """The label as an int64 of shape ()."""
         if not 0 <= label < len(self.classes):
             raise AnnotationError(f"label {label} is out of range: the pipeline has {len(self.classes)} classes from 0")

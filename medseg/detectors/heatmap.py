@@ -1,9 +1,12 @@
 """Lesions from boxes, points or masks: a Gaussian at each centre and the extents beside it."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from scipy import ndimage
 
+from medseg.data.patches import lesion_boxes
 from medseg.detectors.candidates import Candidate
 from medseg.detectors.settings import HeatmapSettings
 
@@ -26,25 +29,34 @@ class HeatmapDetector:
         """Classes, then one extent an axis."""
         return len(self.classes) + dimensions
 
-    def encode(self, instances: np.ndarray, class_of: np.ndarray, label: int) -> np.ndarray:
+    def encode(
+        self,
+        instances: np.ndarray,
+        class_of: np.ndarray,
+        label: int,
+        *,
+        first_row: int = 0,
+        boxes: Callable[[], np.ndarray] | None = None,
+    ) -> np.ndarray:
         """Heat maps, log extents in voxels, and a map that is 1 at centres; float32 (class + axes + 1, *spatial)."""
         n_classes, axes = len(self.classes), instances.ndim
+        found = lesion_boxes([(0, instances)], len(class_of) - 1) if boxes is None else boxes()
         target = np.zeros((n_classes + axes + 1, *instances.shape), np.float32)
-        for number, slices in enumerate(ndimage.find_objects(instances), start=1):
-            if slices is None:
+        for number, box in enumerate(found, start=1):
+            extent = (box[:, 1] - box[:, 0]).astype(float)
+            if not extent.all():  # not in the sample
                 continue
-            where = np.argwhere(instances[slices] == number)
-            offset = np.array([part.start for part in slices])
-            extent = where.max(axis=0) - where.min(axis=0) + 1.0
-            centre = np.round((where.max(axis=0) + where.min(axis=0)) / 2).astype(int) + offset
+            centre = box[:, 0] + np.round((extent - 1) / 2).astype(int)
+            centre[0] -= first_row
             heat = target[class_of[number]]
             np.maximum(heat, self._kernel(heat.shape, centre, extent), out=heat)
-            at = tuple(centre)
-            target[(slice(n_classes, n_classes + axes), *at)] = np.log(extent)
-            target[(-1, *at)] = 1.0
+            if 0 <= centre[0] < len(instances):
+                target[(slice(n_classes, n_classes + axes), *centre)] = np.log(extent)
+                target[(-1, *centre)] = 1.0
         return target
 
     def _kernel(self, shape: tuple[int, ...], centre: np.ndarray, extent: np.ndarray) -> np.ndarray:
+        """Gaussian around `centre`, which may lie outside `shape`."""
         sigma = np.maximum(self.settings.min_sigma, self.settings.sigma_fraction * extent)
         kernel = np.ones((), np.float32)
         for axis, side in enumerate(shape):

@@ -1,5 +1,7 @@
 """Lesions from masks: voxel probabilities, and components around peaks as candidates."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch.nn import functional
@@ -35,7 +37,15 @@ class SegmentationDetector:
         """One map a class."""
         return len(self.classes)
 
-    def encode(self, instances: np.ndarray, class_of: np.ndarray, label: int) -> np.ndarray:
+    def encode(
+        self,
+        instances: np.ndarray,
+        class_of: np.ndarray,
+        label: int,
+        *,
+        first_row: int = 0,
+        boxes: Callable[[], np.ndarray] | None = None,
+    ) -> np.ndarray:
         """Binary map a class, uint8 of shape (class, *spatial)."""
         lesion = instances > 0
         classes = class_of[instances]

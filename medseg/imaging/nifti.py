@@ -1,6 +1,7 @@
 """NIfTI-1 and NIfTI-2: ``.nii``, ``.nii.gz`` and pairs of ``.hdr`` and ``.img``."""
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from medseg.imaging.nifti_geometry import nifti_affine
 from medseg.imaging.payload import Layout, Payload, begins_as_gzip, open_file, read_values
 from medseg.volume import Grid, Note, Volume
 
-__all__ = ["PROJECTION", "read_nifti"]
+__all__ = ["PROJECTION", "OpenNifti", "open_nifti", "open_payload", "read_nifti"]
 
 PROJECTION = b"projection image, unit px"  # written into descrip, so that such files are known again
 MAGIC = {348: (b"n+1", b"ni1"), 540: (b"n+2\0\r\n\x1a\n", b"ni2\0\r\n\x1a\n")}  # by sizeof_hdr: one file, a pair
@@ -49,21 +50,49 @@ def read_nifti(path: Path) -> Volume:
     ImageError
         When it is Analyze 7.5, damaged, cut off, or holds something else than grey values.
     """
-    header_path, data_path = _files(path)
     with ExitStack() as stack:
-        payload = _open(stack, header_path)
-        header, paired = _header(payload)
-        shape, channels, notes = _axes(path, header)
-        layout = _layout(path, header, shape, channels)
-        grid, geometry = _grid(path, header, shape)
-        offset = _offset(path, header, paired)
-        if paired and data_path == header_path:
-            raise ImageError(f"{path}: the header of a pair, whose data lie in an .img file; name it .hdr")
-        if paired:
-            payload = _open(stack, data_path)
-        payload.skip(offset if paired else offset - int(header["sizeof_hdr"]), "space before the image")
-        array, values = read_values(payload, layout)
-    return Volume(array, grid, notes=notes + geometry + values)
+        image = open_nifti(stack, path)
+        array, values = read_values(image.payload, image.layout)
+    return Volume(array, image.grid, notes=image.notes + values)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenNifti:
+    """A NIfTI file whose header was read.
+
+    Parameters
+    ----------
+    payload : Payload
+        At the first voxel; its `taken` is the place of the image in the file's content.
+    layout : Layout
+        How the voxels lie there, one channel after the other.
+    grid : Grid
+        Where they are.
+    notes : tuple of Note
+        What the header gave cause for.
+    """
+
+    payload: Payload
+    layout: Layout
+    grid: Grid
+    notes: tuple[Note, ...]
+
+
+def open_nifti(stack: ExitStack, path: Path) -> OpenNifti:
+    """Read the header of a NIfTI file, which stays open until `stack` is closed: see `read_nifti`."""
+    header_path, data_path = _files(path)
+    payload = open_payload(stack, header_path)
+    header, paired = _header(payload)
+    shape, channels, notes = _axes(path, header)
+    layout = _layout(path, header, shape, channels)
+    grid, geometry = _grid(path, header, shape)
+    offset = _offset(path, header, paired)
+    if paired and data_path == header_path:
+        raise ImageError(f"{path}: the header of a pair, whose data lie in an .img file; name it .hdr")
+    if paired:
+        payload = open_payload(stack, data_path)
+    payload.skip(offset - payload.taken, "space before the image")
+    return OpenNifti(payload, layout, grid, notes + geometry)
 
 
 def _files(path: Path) -> tuple[Path, Path]:
@@ -81,7 +110,8 @@ def _files(path: Path) -> tuple[Path, Path]:
     return (path, partner) if kind == ".hdr" else (partner, path)
 
 
-def _open(stack: ExitStack, path: Path) -> Payload:
+def open_payload(stack: ExitStack, path: Path) -> Payload:
+    """Open the content of a NIfTI file, compressed or not, from its beginning on."""
     stream = stack.enter_context(open_file(path))
     return Payload(path, stream, "gzip" if begins_as_gzip(stream) else "raw")
 

@@ -15,7 +15,7 @@ from medseg.imaging.nifti import PROJECTION
 from medseg.imaging.nifti_geometry import RAS_TO_LPS
 from medseg.volume import Grid
 
-__all__ = ["write_nifti"]
+__all__ = ["nifti_header", "open_output", "write_nifti"]
 
 LEVEL = 1  # of isal: as small as zlib's level 1, several times faster
 THREADS = min(4, os.cpu_count() or 1)  # more only wait for the one that writes
@@ -42,14 +42,15 @@ def write_nifti(path: Path, array: np.ndarray, grid: Grid, *, dtype: Any = None)
     if array.shape[-3:] != grid.shape or array.ndim not in (3, 4):
         raise OutputError(f"{path}: an array of the shape {array.shape} does not fit the grid {grid.shape}")
     dtype = np.dtype(dtype or array.dtype).newbyteorder("=")
-    header = _header(array, grid, dtype)
-    with atomic_path(path) as temporary, _open(temporary, array.size * dtype.itemsize) as stream:
-        stream.write(header.binaryblock + bytes(4))  # no extensions
+    header = nifti_header(array.shape, grid, dtype)
+    with atomic_path(path) as temporary, open_output(temporary, array.size * dtype.itemsize) as stream:
+        stream.write(header)
         for slab in _slabs(array, dtype):
             stream.write(slab)
 
 
-def _open(path: Path, n_bytes: int) -> AbstractContextManager[Any]:
+def open_output(path: Path, n_bytes: int) -> AbstractContextManager[Any]:
+    """Open a file for about `n_bytes`, which are compressed on the way where its name ends on ``.gz``."""
     from isal import igzip, igzip_threaded
 
     if not path.name.lower().endswith(".gz"):  # a temporary path keeps its suffixes
@@ -67,24 +68,35 @@ def _slabs(array: np.ndarray, dtype: np.dtype) -> Iterator[memoryview]:
             yield np.ascontiguousarray(volume[start : start + slices], dtype=dtype).data.cast("B")
 
 
-def _header(array: np.ndarray, grid: Grid, dtype: np.dtype) -> Any:
+def nifti_header(shape: tuple[int, ...], grid: Grid, dtype: np.dtype) -> bytes:
+    """Return what stands before the voxels: the header, and that there are no extensions.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (z, y, x) or (channel, z, y, x).
+    """
     import nibabel as nib
 
-    header: Any = nib.Nifti2Header() if max(array.shape) > NIFTI_1_AXIS else nib.Nifti1Header()
+    header: Any = nib.Nifti2Header() if max(shape) > NIFTI_1_AXIS else nib.Nifti1Header()
     header.set_data_dtype(dtype)
-    header.set_data_shape(array.shape[::-1])
+    header.set_data_shape(shape[::-1])
     header["vox_offset"] = header.single_vox_offset
     header["magic"] = header.single_magic
     header["scl_slope"], header["scl_inter"] = 1, 0
     header["pixdim"][0] = 1
+    _place(header, grid, len(shape) - 3)
+    return bytes(header.binaryblock) + bytes(4)
+
+
+def _place(header: Any, grid: Grid, more_axes: int) -> None:
     if grid.unit == "px":
         header["descrip"] = PROJECTION
         header.set_sform(np.eye(4), 0)
-        return header
+        return
     affine = scaled(grid.affine, RAS_TO_LPS)
-    header.set_zooms((*grid.spacing[::-1], *[1.0] * (array.ndim - 3)))
+    header.set_zooms((*grid.spacing[::-1], *[1.0] * more_axes))
     if shear(grid.affine) <= RIGHT_ANGLE:  # a quaternion cannot say more
         header.set_qform(affine, SCANNER)
     header.set_sform(affine, SCANNER)
     header.set_xyzt_units("mm")
-    return header

@@ -15,7 +15,7 @@ from medseg.errors import ImageError
 from medseg.imaging.precision import Float32Conversion
 from medseg.volume import Note
 
-__all__ = ["Codec", "Layout", "Payload", "begins_as_gzip", "open_file", "read_values"]
+__all__ = ["Codec", "Layout", "Payload", "begins_as_gzip", "convert_next", "open_file", "read_values"]
 
 Codec = Literal["raw", "gzip", "zlib", "bzip2"]
 SLAB = 1 << 20  # bytes; fits the cache, so that decoding, scaling and checking see main memory once
@@ -126,9 +126,23 @@ class Payload:
             parts += self._part(min(SLAB, n_bytes - len(parts)), what, n_bytes, len(parts))
         return bytes(parts)
 
+    @property
+    def compressed(self) -> bool:
+        """Whether the content can only be read forward."""
+        return self._engine is not None
+
+    @property
+    def taken(self) -> int:
+        """Bytes of content that were read or left out so far."""
+        return self._taken
+
     def skip(self, n_bytes: int, what: str) -> None:
-        """Leave `n_bytes` out."""
+        """Leave `n_bytes` out; where nothing is compressed, they are not read."""
         self.require(n_bytes, what)
+        if self._engine is None:
+            self._stream.seek(n_bytes, io.SEEK_CUR)
+            self._taken += n_bytes
+            return
         done = 0
         while done < n_bytes:
             done += len(self._part(min(SLAB, n_bytes - done), what, n_bytes, done))
@@ -234,16 +248,34 @@ def read_values(payload: Payload, layout: Layout) -> tuple[np.ndarray, tuple[Not
         raise ImageError(f"{payload.path}: an image of the shape {layout.shape} does not fit the memory") from error
     flat = array.reshape(layout.channels, -1)
     target = flat.T if layout.interleaved else array.reshape(-1, 1)  # rows in the order of the file
+    convert = Float32Conversion(layout.dtype, layout.slope, layout.intercept)
+    convert_next(payload, target, layout, convert)
+    return array, convert.notes() + payload.rest()
+
+
+def convert_next(
+    payload: Payload, target: np.ndarray, layout: Layout, convert: Float32Conversion, *, done: int = 0
+) -> None:
+    """Fill `target`, float32 of shape (n, values that lie together), with the next numbers of the file.
+
+    Parameters
+    ----------
+    done : int
+        Bytes of the image that lie before them, named in messages.
+
+    Raises
+    ------
+    ImageError
+        When the file ends before, or is damaged.
+    """
+    total = layout.size * layout.dtype.itemsize
     rows = max(1, SLAB // (layout.dtype.itemsize * target.shape[1]))
     slab = np.empty((min(rows, len(target)), target.shape[1]), dtype=layout.dtype)
     raw = slab.view(np.uint8).reshape(-1).data
-    convert = Float32Conversion(layout.dtype, layout.slope, layout.intercept)
     for start in range(0, len(target), rows):
         part = slab[: len(target) - start]
-        done = start * slab.itemsize * target.shape[1]
-        payload.fill(raw[: part.nbytes], done=done, total=total)
+        payload.fill(raw[: part.nbytes], done=done + start * slab.itemsize * target.shape[1], total=total)
         target[start : start + len(part)] = convert(part)
-    return array, convert.notes() + payload.rest()
 
 
 def _refuse_larger_than_memory(path: Path, layout: Layout) -> None:

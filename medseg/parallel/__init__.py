@@ -1,8 +1,39 @@
 """Volumes larger than one device: exact spatial sharding, applied from outside to unchanged networks."""
 
-from medseg.parallel.errors import UnsupportedOperation
-from medseg.parallel.layout import Cut, Layout
-from medseg.parallel.sharding import layout_of
-from medseg.parallel.spatial import replicate, spatial_parallel
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Cut", "Layout", "UnsupportedOperation", "layout_of", "replicate", "spatial_parallel"]
+if TYPE_CHECKING:
+    from medseg.parallel.errors import RankError, UnsupportedOperation
+    from medseg.parallel.layout import Cut, Layout
+    from medseg.parallel.sharding import layout_of
+    from medseg.parallel.slabwise import out_of_core
+    from medseg.parallel.spatial import replicate, spatial_parallel
+
+__all__ = [
+    "Cut",
+    "Layout",
+    "RankError",
+    "UnsupportedOperation",
+    "layout_of",
+    "out_of_core",
+    "replicate",
+    "spatial_parallel",
+]
+
+_HOMES = {
+    "Cut": "layout",
+    "Layout": "layout",
+    "RankError": "errors",
+    "UnsupportedOperation": "errors",
+    "layout_of": "sharding",
+    "out_of_core": "slabwise",
+    "replicate": "spatial",
+    "spatial_parallel": "spatial",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"medseg.parallel.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'medseg.parallel' has no attribute '{name}'")

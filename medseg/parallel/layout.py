@@ -92,6 +92,11 @@ class Layout:
                 shape[cut.dim] = high - low
         return tuple(shape)
 
+    def box(self, coordinates: Sequence[int]) -> tuple[slice, ...]:
+        """Index of the part at `coordinates` in the whole tensor."""
+        ranges = {cut.dim: cut.own(coordinates[axis]) for axis, cut in enumerate(self.cuts) if cut is not None}
+        return tuple(slice(*ranges.get(dim, (None, None))) for dim in range(max(ranges, default=-1) + 1))
+
     def replace(self, axis: int, cut: Cut | None) -> "Layout":
         """Return the layout with another entry for one mesh axis."""
         return Layout((*self.cuts[:axis], cut, *self.cuts[axis + 1 :]))

@@ -115,6 +115,7 @@ class Sharding(TorchFunctionMode):
             return layout
         signature, layout = tag
         if layout.is_replicated:
+            self.space.check(tensor, self.everywhere)
             return self.everywhere
         if signature != self.space.signature:
             raise ConfigError("a tensor of one sharding was used in another; detach it and start anew")
@@ -158,17 +159,15 @@ class Sharding(TorchFunctionMode):
             tensor = self.tag(self.space.map(own, tensor, layout=target), target)
         return tensor
 
-    def divide_in_place(self, tensor: torch.Tensor, target: Layout) -> bool:
-        """Turn a constant that was just made, the same on every rank, into parts; False where that is not safe.
+    def divided_in_place(self, tensor: torch.Tensor, target: Layout) -> torch.Tensor | None:
+        """Turn a constant that was just made, the same on every rank, into parts; None where that is not safe.
 
         So a tensor of zeros can be filled by the values of a tensor that is cut, as in a one-hot encoding.
         """
         fresh = tensor.__dict__.get(FRESH, False) and not tensor.requires_grad and not tensor._is_view()
         if not fresh or not self.layout(tensor).is_replicated:
-            return False
-        tensor.data = self.moved(tensor, target).clone()
-        self.tag(tensor, target)
-        return True
+            return None
+        return self.tag(self.space.replaced(tensor, self.moved(tensor, target)), target)
 
     def fresh(self, tensor: torch.Tensor) -> torch.Tensor:
         """Note that a tensor is a constant that was just made and has no views."""

@@ -133,6 +133,10 @@ class Space(ABC):
     def drawn(self, draw: Draw, shape: tuple[int, ...], *, layout: Layout) -> torch.Tensor:
         """Random numbers: the first rank's where every rank needs the same, those of its part otherwise."""
 
+    @abstractmethod
+    def replaced(self, tensor: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
+        """Let `part` take the place of a tensor that has no history; what then stands for both."""
+
 
 class _Fetch(torch.autograd.Function):
     @staticmethod
@@ -299,6 +303,11 @@ class ProcessSpace(Space):
         device = draw((0,), None).device
         generator = torch.Generator(device).manual_seed((base + 1 + number) % 2**63)
         return draw(layout.part(shape, self.place), generator)
+
+    def replaced(self, tensor: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
+        """Change the tensor itself."""
+        tensor.data = part.clone()
+        return tensor
 
     @property
     def signature(self) -> Any:

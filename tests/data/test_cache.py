@@ -29,3 +29,14 @@ def test_a_damaged_entry_is_made_anew(blobs, tmp_path):
     again, failures = build_cache(cases, OPTIONS, tmp_path)
     assert failures == {}
     assert all((read_entry(entry).image == before[name]).all() for name, entry in again.items())
+
+
+def test_an_entry_that_is_written_for_long_is_left_alone(tmp_path):
+    """Its folder is old, the large image in it still grows."""
+    entry = tmp_path / ".partial-large"
+    (entry / "parts").mkdir(parents=True)
+    (entry / "parts" / "resampled.npy").touch()
+    for folder in (entry / "parts", entry):
+        os.utime(folder, (time.time() - 10000,) * 2)
+    build_cache([], OPTIONS, tmp_path)
+    assert entry.is_dir()

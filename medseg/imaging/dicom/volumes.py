@@ -13,7 +13,15 @@ from medseg.imaging.dicom.slices import read_slices
 from medseg.imaging.dicom.straighten import straighten
 from medseg.volume import Grid, Volume
 
-__all__ = ["choose_series", "damaged_beside", "load_series", "read_dicom"]
+__all__ = [
+    "checked_placement",
+    "choose_series",
+    "damaged_beside",
+    "facts",
+    "find_series",
+    "load_series",
+    "read_dicom",
+]
 
 SHOWN = 12  # series listed in a message
 NOT_VOLUMES = {
@@ -40,15 +48,26 @@ def read_dicom(path: Path, *, series: str | None = None, allow_irregular: bool =
     GeometryError
         When slices are missing, doubled, irregular or of several orientations.
     """
+    return load_series(find_series(path, series), path, allow_irregular=allow_irregular)
+
+
+def find_series(path: Path, name: str | None) -> Series:
+    """Find the series that is meant in a folder or file, by headers alone: see `read_dicom`.
+
+    Raises
+    ------
+    ImageError
+        When it is not clear which, or a damaged file may be one of its slices.
+    """
     found = scan(path)
-    chosen = choose_series(path, found, series)
+    chosen = choose_series(path, found, name)
     damaged = damaged_beside(chosen, found)
     if damaged:
         raise ImageError(
             f"{damaged[0].path}: {damaged[0].reason}; {len(damaged)} damaged file(s) may be slices of the series: "
             "copy it again"
         )
-    return load_series(chosen, path, allow_irregular=allow_irregular)
+    return chosen
 
 
 def choose_series(path: Path, found: Scan, name: str | None) -> Series:
@@ -100,19 +119,30 @@ def load_series(series: Series, path: Path, *, allow_irregular: bool = False) ->
     GeometryError
         Naming the problem, with positions and gaps.
     """
-    if series.kind in NOT_VOLUMES:
-        raise ImageError(f"{path}: {NOT_VOLUMES[series.kind]}", code=series.kind)
     if series.kind == "projection":
         from medseg.imaging.dicom.projection import load_projection
 
         return load_projection(series.first, series.frames[0])
+    return _volume(series, checked_placement(series, path, allow_irregular=allow_irregular))
+
+
+def checked_placement(series: Series, path: Path, *, allow_irregular: bool = False) -> Placement:
+    """Where the slices of a volume lie.
+
+    Raises
+    ------
+    ImageError, GeometryError
+        As of `load_series`.
+    """
+    if series.kind in NOT_VOLUMES:
+        raise ImageError(f"{path}: {NOT_VOLUMES[series.kind]}", code=series.kind)
     placement = series.placement
     problem = placement if isinstance(placement, Problem) else placement.problem  # type: ignore[union-attr]
     if problem is not None and not (problem.resampling and allow_irregular):
         hint = "; --allow-irregular resamples" if problem.resampling else ""
         raise GeometryError(f"{path}: {problem.message}{hint}", code=problem.code)
     assert isinstance(placement, Placement)
-    return _volume(series, placement)
+    return placement
 
 
 def _volume(series: Series, placement: Placement) -> Volume:

@@ -107,7 +107,10 @@ class _Convolution:
                     shape[2:], gradient.shape[2:], self.stride, self.padding, self.dilation, kernel
                 )
             )
-        return self._convolve(gradient, self._cast(weight), None, not self.transposed, extra).to(dtype)
+        of_rows = self._convolve(gradient, self._cast(weight), None, not self.transposed, extra)
+        for dim in range(2, len(shape)):  # output_padding of a stride or more would belong to further rows
+            of_rows = of_rows.narrow(dim, 0, shape[dim])
+        return of_rows.to(dtype)
 
     def _convolve(
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, transposed: bool, extra: Sequence[int]

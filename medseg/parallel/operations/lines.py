@@ -35,6 +35,15 @@ def _softmax(func: Callable, sharding: Sharding, input: torch.Tensor, dim: Any =
     return _along(func, sharding, input, dim, **{name: value for name, value in kw.items() if value is not None})
 
 
+def _normalize(
+    sharding: Sharding, input: torch.Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12
+) -> torch.Tensor:
+    def along(x: torch.Tensor, dim: int) -> torch.Tensor:
+        return functional.normalize(x, p, dim, eps)
+
+    return _along(along, sharding, input, dim)
+
+
 def _scatter(
     func: Callable, sharding: Sharding, x: torch.Tensor, dim: int, index: torch.Tensor, src: Any = None, **kw: Any
 ) -> Any:
@@ -44,10 +53,11 @@ def _scatter(
     tensors = [index, *([src] if isinstance(src, torch.Tensor) else [])]
     goal = sharding.layout(index)
     in_place = func.__name__.endswith("_")
-    if sharding.layout(x) != goal and not (in_place and sharding.divide_in_place(x, goal)):
-        if in_place:
+    if sharding.layout(x) != goal:
+        divided = sharding.divided_in_place(x, goal) if in_place else sharding.moved(x, goal)
+        if divided is None:
             raise Unsupported("changes a tensor in place by an index of another layout")
-        x = sharding.moved(x, goal)
+        x = divided
     if dim % x.ndim in goal.dims:
         raise Unsupported("along the dimension that is cut")
     operands = [x, *(sharding.moved(one, goal) for one in tensors)]
@@ -96,8 +106,9 @@ def table() -> Table:
     entries: Table = {}
     for func in functions("softmax log_softmax softmin"):
         entries[func] = partial(_softmax, func)
-    for func in functions("cumsum cumprod logcumsumexp normalize"):
+    for func in functions("cumsum cumprod logcumsumexp"):
         entries[func] = partial(_softmax, func)
+    entries |= dict.fromkeys(functions("normalize"), _normalize)
     entries |= {func: partial(_scatter, func) for func in functions("scatter scatter_")}
     entries |= dict.fromkeys(functions("gather"), _gather)
     entries |= dict.fromkeys(functions("one_hot"), _one_hot)

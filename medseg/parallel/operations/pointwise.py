@@ -56,8 +56,10 @@ def pointwise(func: Callable, sharding: Sharding, *args: Any, **kwargs: Any) -> 
         layout = sharding.layout(tensors[0])
         operands, goal = sharding.common(tensors)
         if goal != layout:
-            if not sharding.divide_in_place(tensors[0], goal):
+            divided = sharding.divided_in_place(tensors[0], goal)
+            if divided is None:
                 raise Unsupported("changes a tensor in place by values of another layout")
+            tensors[0] = divided
             operands, goal = sharding.common(tensors)
         operands[0] = tensors[0]
     else:

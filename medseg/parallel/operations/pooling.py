@@ -231,7 +231,7 @@ def table() -> Table:
             entries[func] = partial(_max_pool, dimensions)
         for func in functions(f"avg_pool{dimensions}d"):
             entries[func] = partial(_avg_pool, dimensions)
-        for kind in ("avg", "max"):
-            for func in functions(f"adaptive_{kind}_pool{dimensions}d"):
-                entries[func] = partial(_adaptive, kind, dimensions)
+        for func in functions(f"adaptive_avg_pool{dimensions}d"):
+            entries[func] = partial(_adaptive, "avg", dimensions)
+        entries[ADAPTIVE["max"][dimensions - 1]] = partial(_adaptive, "max", dimensions)  # others return indices
     return entries

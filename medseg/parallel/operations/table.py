@@ -20,5 +20,5 @@ def functions(names: str | Iterable[str]) -> list[Callable]:
     """Every torch function of these names: as a function, as a method, in ``torch.nn.functional``."""
     found: list[Callable] = []
     for name in names.split() if isinstance(names, str) else names:
-        found += [getattr(space, name) for space in NAMESPACES if hasattr(space, name)]
+        found += [one for space in NAMESPACES if callable(one := getattr(space, name, None))]
     return list(dict.fromkeys(found))

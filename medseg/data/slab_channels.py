@@ -1,0 +1,127 @@
+"""The images of one case as the channels of one slab reader, where they lie on one grid."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+
+from medseg.data.channel_settings import ZEROS
+from medseg.data.settings import InputSettings
+from medseg.data.stacking import stack_channels
+from medseg.imaging.slabs import SlabReader, WholeSlabs, open_slabs
+from medseg.volume import Volume
+
+__all__ = ["CaseImages", "SlabChannels", "open_images"]
+
+SAME_GRID = 1e-6  # of a voxel, up to which `resample` copies
+
+
+class SlabChannels(SlabReader):
+    """Images on one grid as channels.
+
+    Parameters
+    ----------
+    readers : sequence of SlabReader or None
+        In the order of the channels. None: zeros.
+    """
+
+    def __init__(self, readers: Sequence[SlabReader | None]) -> None:
+        first = readers[0]
+        if first is None:
+            raise ValueError("the first channel is missing, on whose grid the others lie")
+        n_channels = sum(1 if reader is None else reader.n_channels for reader in readers)
+        super().__init__(first.grid, n_channels, modality=first.modality)
+        self._readers, self._first = tuple(readers), first
+
+    @property
+    def pixel_spacing_mm(self) -> tuple[float, float] | None:
+        """Of a projection image, (y, x), where it is known."""
+        return self._first.pixel_spacing_mm
+
+    @property
+    def missing(self) -> frozenset[int]:
+        """Channels that are zeros because there is no image."""
+        return frozenset(number for number, reader in enumerate(self._readers) if reader is None)
+
+    def _read(self, start: int, stop: int) -> np.ndarray:
+        if len(self._readers) == 1:
+            return self._first.read(start, stop)
+        array = np.zeros((self.n_channels, stop - start, *self.grid.shape[1:]), np.float32)
+        for reader in dict.fromkeys(filter(None, self._readers)):  # once each, as one may stand for several channels
+            rows = reader.read(start, stop)
+            for number, other in enumerate(self._readers):
+                if other is reader:
+                    array[number] = rows[0]
+        return array
+
+    def volume(self) -> Volume:
+        """Read all of it at once."""
+        array = self.read(0, self.grid.shape[0])
+        return Volume(array, self.grid, self.pixel_spacing_mm, modality=self.modality)
+
+
+class CaseImages:
+    """The open images of one case: see `open_images`."""
+
+    def __init__(self, readers: Sequence[SlabReader | None], case_id: str, settings: InputSettings) -> None:
+        self._readers, self._case_id, self._settings = readers, case_id, settings
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the images as float32."""
+        return sum(reader.n_bytes for reader in self._readers if reader is not None)
+
+    @property
+    def read_whole(self) -> bool:
+        """Whether an image lies in memory, because it cannot be read in slabs."""
+        return any(isinstance(reader, WholeSlabs) for reader in self._readers)
+
+    def stacked(self) -> Volume:
+        """Read the images and stack them: see `stack_channels`."""
+        volumes = [None if reader is None else reader.volume() for reader in self._readers]
+        settings = self._settings
+        return stack_channels(volumes, self._case_id, rules=settings.series, registration=settings.registration)
+
+    def channels(self) -> SlabChannels | None:
+        """Return the channels in slabs, or None where they have to be stacked whole.
+
+        That is where one must be registered or resampled to the first, or is missing and nothing is said to replace it.
+        """
+        readers, rules = list(self._readers), self._settings.series
+        if len(readers) == 1 and readers[0] is not None:
+            return SlabChannels(readers)
+        if self._settings.registration != "none" or (rules and len(rules) != len(readers)):
+            return None
+        names = [rule.name for rule in rules]
+        for number, reader in enumerate(readers):
+            if reader is None:
+                fallback = rules[number].fallback if rules else None
+                if fallback is None:
+                    return None
+                readers[number] = None if fallback == ZEROS else readers[names.index(fallback)]
+        first = readers[0]
+        given = [reader for reader in readers if reader is not None]
+        if first is None or not all(
+            reader.n_channels == 1 and reader.grid.same_as(first.grid, tolerance=SAME_GRID) for reader in given
+        ):
+            return None
+        return SlabChannels(readers)
+
+
+@contextmanager
+def open_images(images: Sequence[str | None], case_id: str, settings: InputSettings) -> Iterator[CaseImages]:
+    """Open the images of one case by their headers, to be read in slabs or, where they are small, whole.
+
+    Parameters
+    ----------
+    images : sequence of str or None
+        As of `read_channels`.
+
+    Raises
+    ------
+    ImageError
+        When one cannot be opened.
+    """
+    with ExitStack() as stack:
+        readers = [None if image is None else stack.enter_context(open_slabs(image)) for image in images]
+        yield CaseImages(readers, case_id, settings)
