@@ -1,5 +1,6 @@
 """The one progress display: a bar on a terminal, plain lines elsewhere."""
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -33,9 +34,10 @@ class Progress:
         self._interval = interval_seconds
         self._started = self._last = time.monotonic()
         self._bar: Any = None
+        self._shown = os.environ.get("RANK", "0") == "0"  # of several processes, the first shows it
 
     def __enter__(self) -> "Progress":
-        if sys.stderr.isatty():
+        if self._shown and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as RichProgress
@@ -69,6 +71,8 @@ class Progress:
 
     def _line(self) -> None:
         self._last = time.monotonic()
+        if not self._shown:
+            return
         seconds = self._last - self._started
         sys.stderr.write(f"{self.title}: {self.done}/{self.total} after {seconds:.0f} s {self.note}".rstrip() + "\n")
         sys.stderr.flush()

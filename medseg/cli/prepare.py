@@ -39,7 +39,7 @@ def prepare(
     if settings is not None:
         from medseg.data.manifest import load_manifest
         from medseg.data.splits import split_patients
-        from medseg.training.train import prepare_training
+        from medseg.training.preparation import prepare_training
 
         manifest = load_manifest(output)
         splits = split_patients(manifest, settings.split, seed=settings.training.seed)
@@ -60,7 +60,7 @@ def plan(
     from medseg.config import load_pipeline
     from medseg.data.manifest import load_manifest
     from medseg.data.splits import split_patients
-    from medseg.training.train import prepare_training
+    from medseg.training.preparation import prepare_training
 
     settings = load_pipeline(pipeline, overrides or [])
     manifest = load_manifest(data)

@@ -8,7 +8,7 @@ import numpy as np
 from medseg.data.cache import CachedCase, CacheOptions, build_cache, load_case, read_entry
 from medseg.data.manifest import Case
 
-__all__ = ["CaseStore", "is_stack"]
+__all__ = ["MEMORY_BYTES", "CaseStore", "is_stack"]
 
 MEMORY_BYTES = 1 << 30
 
@@ -24,21 +24,32 @@ class CaseStore:
     Members of a NumPy stack are prepared on first use; everything else comes from the cache on disk.
     """
 
-    def __init__(self, cases: list[Case], options: CacheOptions, entries: dict[str, Path]) -> None:
+    def __init__(
+        self, cases: list[Case], options: CacheOptions, entries: dict[str, Path], kept_bytes: int = MEMORY_BYTES
+    ) -> None:
         self._cases = {case.case_id: case for case in cases}
         self._options, self._entries = options, entries
         self._memory: dict[str, CachedCase] = {}
-        self._bytes = 0
+        self._bytes, self._kept_bytes = 0, kept_bytes
 
     @classmethod
     def build(
-        cls, cases: list[Case], options: CacheOptions, folder: Path, *, workers: int = 2
+        cls,
+        cases: list[Case],
+        options: CacheOptions,
+        folder: Path,
+        *,
+        workers: int = 2,
+        kept_bytes: int = MEMORY_BYTES,
     ) -> tuple["CaseStore", dict[str, str]]:
-        """Build the cache of `cases` in `folder` and return the store with the reasons of failed cases."""
+        """Build the cache of `cases` in `folder` and return the store with the reasons of failed cases.
+
+        Up to `kept_bytes` of cases stay in memory.
+        """
         on_disk = [case for case in cases if not is_stack(case)]
         entries, failures = build_cache(on_disk, options, folder, workers=workers)
         usable = [case for case in cases if case.case_id not in failures]
-        return cls(usable, options, entries), failures
+        return cls(usable, options, entries, kept_bytes), failures
 
     @property
     def cases(self) -> list[Case]:
@@ -51,7 +62,7 @@ class CaseStore:
         entry = self._entries.get(case_id)
         case = read_entry(entry) if entry is not None else load_case(self._cases[case_id], self._options)
         size = case.image.nbytes + case.instances.nbytes
-        if self._bytes + size <= MEMORY_BYTES:  # else mapped anew each time: a kept map is an open file
+        if self._bytes + size <= self._kept_bytes:  # else mapped anew each time: a kept map is an open file
             case = replace(case, image=np.array(case.image), instances=np.array(case.instances))
             self._memory[case_id] = case
             self._bytes += size

@@ -17,9 +17,12 @@ from medseg.detectors.factory import build_detector
 from medseg.detectors.settings import ClassificationSettings, SegmentationSettings
 from medseg.errors import CheckpointError, ConfigError, ImageError
 from medseg.files import content_hash, read_json
+from medseg.inference.spread import SpreadMaps
 from medseg.inference.windows import predict_maps
 from medseg.lesion import Finding
 from medseg.networks.factory import build_network
+from medseg.parallel.settings import LayoutSettings
+from medseg.parallel.team import Team
 from medseg.planning.plan import Plan, read_plan
 from medseg.volume import Volume
 
@@ -72,6 +75,8 @@ class Model:
         Thresholds chosen on validation: ``operating_point``, ``mask_threshold``.
     training_patients : frozenset of str
         Pseudonyms of the patients that the network was trained on.
+    team : Team
+        The processes (or slabs in turn) that a volume is spread over.
     """
 
     pipeline: Pipeline
@@ -82,6 +87,7 @@ class Model:
     splits: dict[str, str] = field(default_factory=dict)
     training_patients: frozenset[str] = frozenset()
     digest: str = ""
+    team: Team = field(default_factory=lambda: Team(LayoutSettings(), torch.device("cpu")))
 
     @property
     def operating_point(self) -> float:
@@ -100,14 +106,37 @@ class Model:
         return not isinstance(self.pipeline.detector, ClassificationSettings)
 
     def maps(self, prepared: Prepared) -> np.ndarray:
-        """Activated maps of the detector on the working grid, shape (map, z, y, x)."""
-        device = next(self.network.parameters()).device
-        autocast = None
-        if self.plan.precision != "float32":
-            autocast = torch.autocast(device.type, getattr(torch, self.plan.precision))
+        """Activated maps of the detector on the working grid, shape (map, z, y, x).
+
+        Of a volume that is spread over processes, the first of them has the maps; the others `follow`.
+        """
+        if self.team.spreads:
+            return self._spread.lead(prepared.image)
         return predict_maps(
             self.network, self.detector, prepared.image,
-            patch_size=self.plan.patch_size, settings=self.pipeline.inference, autocast=autocast,
+            patch_size=self.plan.patch_size, settings=self.pipeline.inference, autocast=self._autocast,
+        )  # fmt: skip
+
+    def follow(self) -> None:
+        """Do this process's part of every image that the first process predicts, until that says that it has ended."""
+        if self.team.spreads:
+            self._spread.follow()
+        else:
+            self.team.told()
+
+    @property
+    def _autocast(self) -> torch.autocast | None:
+        if self.plan.precision == "float32":
+            return None
+        return torch.autocast(self.team.device.type, getattr(torch, self.plan.precision))
+
+    @property
+    def _spread(self) -> SpreadMaps:
+        whole = isinstance(self.pipeline.detector, ClassificationSettings)
+        return SpreadMaps(
+            self.team, self.network, self.detector, patch_size=None if whole else self.plan.patch_size,
+            dimensions=self.pipeline.input.dimensions, row_step=self.plan.row_step, settings=self.pipeline.inference,
+            autocast=self._autocast,
         )  # fmt: skip
 
     def out_of_scope(self, volume: Volume) -> str:
@@ -158,14 +187,17 @@ class Model:
         return float(self.calibration.get("mask_threshold", self.pipeline.detector.mask_threshold))
 
     @torch.inference_mode()
-    def _classify(self, prepared: Prepared) -> Prediction:
-        device = next(self.network.parameters()).device
-        image = torch.from_numpy(prepared.image).to(device)
-        batch = image.swapaxes(0, 1) if self.pipeline.input.dimensions == 2 else image[None]
+    def _class_probabilities(self, image: np.ndarray) -> np.ndarray:
+        given = torch.from_numpy(image).to(self.team.device)
+        batch = given.swapaxes(0, 1) if self.pipeline.input.dimensions == 2 else given[None]
         axes = {"z": -3, "y": -2, "x": -1}
         flips = [axes[name] for name in self.pipeline.inference.flip_axes if axes[name] >= 2 - batch.ndim]
         views = [batch, *(batch.flip(axis) for axis in flips)]
-        values = torch.cat([self.detector.activate(self.network(view)) for view in views]).mean(dim=0).cpu().numpy()
+        return torch.cat([self.detector.activate(self.network(view)) for view in views]).mean(dim=0).cpu().numpy()
+
+    def _classify(self, prepared: Prepared) -> Prediction:
+        image = prepared.image
+        values = self._spread.lead(image) if self.team.spreads else self._class_probabilities(image)
         _refuse_not_finite(values)
         best = int(values.argmax())
         score = float(values[1] if len(values) == 2 else values[best])
@@ -200,7 +232,9 @@ def resolve_device(name: str = "auto") -> torch.device:
     return device
 
 
-def load_model(path: str | Path, *, device: str = "auto", operating_point: float | None = None) -> Model:
+def load_model(
+    path: str | Path, *, device: str = "auto", operating_point: float | None = None, team: Team | None = None
+) -> Model:
     """Load the model of a run folder.
 
     Parameters
@@ -209,6 +243,8 @@ def load_model(path: str | Path, *, device: str = "auto", operating_point: float
         RUN folder (or one fold of it).
     operating_point : float, optional
         Report findings from this score on, instead of the one chosen on validation.
+    team : Team, optional
+        The processes that predict together, its device being that of this one; this process alone unless given.
 
     Raises
     ------
@@ -235,11 +271,13 @@ def load_model(path: str | Path, *, device: str = "auto", operating_point: float
         calibration = {str(name): float(value) for name, value in content["calibration"].items()}
     except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
         raise CheckpointError(f"{run / WEIGHTS}: damaged, or does not fit the run's pipeline.yaml") from error
-    network.to(resolve_device(device)).eval()
+    if team is None:
+        team = Team(LayoutSettings(slabs=pipeline.layout.slabs, keep=pipeline.layout.keep), resolve_device(device))
+    network.to(team.device).eval()
     splits = _splits(run)
     return Model(
         pipeline, plan, network, detector, calibration, splits.get("cases", {}),
-        frozenset(splits.get("training_patients", ())), content_hash([run / WEIGHTS]),
+        frozenset(splits.get("training_patients", ())), content_hash([run / WEIGHTS]), team,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from medseg.errors import ConfigError
 from medseg.parallel.in_turn import InTurn
 from medseg.parallel.layout import Cut, Layout, even_bounds
 from medseg.parallel.operations import operations
-from medseg.parallel.pages import DiskPages, HostPages, Paged
+from medseg.parallel.pages import DiskPages, HostPages, Page, Paged
 from medseg.parallel.sharding import Sharding
 from medseg.parallel.space import plain
 
@@ -31,15 +31,33 @@ class OutOfCore(Sharding):
         self, read: Callable[[int, int], torch.Tensor], rows: int, bounds: Sequence[int] | None = None
     ) -> torch.Tensor:
         """Build a tensor from ``read(start, stop)``, which gives these rows along the dimension that is cut."""
+        bounds = tuple(bounds) if bounds else even_bounds(rows, self.space.shape[0])
+        (tensor,) = self.several_from_rows(lambda start, stop: (read(start, stop),), bounds)
+        return tensor
+
+    def several_from_rows(
+        self, read: Callable[[int, int], tuple[torch.Tensor, ...]], bounds: Sequence[int]
+    ) -> tuple[torch.Tensor, ...]:
+        """Build tensors whose rows are read together, such as an image and its target.
+
+        One without the dimension that is cut, such as a label, is the same each time and stays whole.
+        """
         if self.space.axes != 1:
-            raise ConfigError("from_rows: one dimension is cut")
-        cut = Cut(self.space.dims[0], tuple(bounds) if bounds else even_bounds(rows, self.space.shape[0]))
-        pages, dtype = {}, torch.float32
+            raise ConfigError("reading rows: one dimension is cut")
+        cut, pages = Cut(self.space.dims[0], tuple(bounds)), self.space.pages
+        stored: list[dict[tuple[int, ...], Page]] = []
+        parts: tuple[torch.Tensor, ...] = ()
         with plain():
             for place, (low, high) in enumerate(cut.intervals()):
-                part = read(low, high)
-                pages[(place,)], dtype = self.space.pages.store(part), part.dtype
-            return self._tracked(Paged(pages, Layout((cut,)), self.space.pages, dtype=dtype))
+                parts = read(low, high)
+                stored = stored or [{} for _ in parts]
+                for one, part in zip(stored, parts):
+                    if part.ndim > cut.dim:
+                        one[(place,)] = pages.store(part)
+            return tuple(
+                self._tracked(Paged(one, Layout((cut,)), pages, dtype=part.dtype)) if one else part.to(pages.device)
+                for one, part in zip(stored, parts)
+            )
 
     def parts(self, tensor: torch.Tensor) -> Iterator[torch.Tensor]:
         """The slabs of a tensor, one after another."""

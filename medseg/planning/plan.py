@@ -33,6 +33,7 @@ class Plan:
     channels_last: bool = False
     compiled: bool = False
     step_seconds: float | None = None
+    row_step: int = 1  # parts of a volume that is spread begin at multiples of so many rows
     reasons: dict[str, str] = field(default_factory=dict)
 
     def with_choice(self, reason: str, **choices: Any) -> "Plan":
@@ -103,6 +104,7 @@ def make_plan(
         steps_per_epoch=steps,
         n_training_cases=len(shapes),
         n_positive_cases=sum(positives),
+        row_step=_row_step(pipeline, patch),
         reasons={
             "spacing_mm": spacing_reason,
             "patch_size": reason,
@@ -110,6 +112,15 @@ def make_plan(
             "steps_per_epoch": f"{len(shapes)} training cases in batches of {batch}",
         },
     )
+
+
+def _row_step(pipeline: Pipeline, patch: tuple[int, ...]) -> int:
+    """Rows of the patch that make up one row of the network's deepest level."""
+    if not isinstance(pipeline.network, UNetSettings):
+        return 1
+    from medseg.networks.factory import level_strides  # torch is only needed here
+
+    return math.prod(stride[0] for stride in level_strides(patch, len(pipeline.network.filters)))
 
 
 def _divisor(pipeline: Pipeline) -> tuple[int, ...]:
@@ -121,7 +132,8 @@ def _divisor(pipeline: Pipeline) -> tuple[int, ...]:
 
 
 def _patch(pipeline: Pipeline, shapes: np.ndarray, divisor: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
-    dimensions, limit = pipeline.input.dimensions, pipeline.sampling.max_patch_voxels
+    dimensions, layout = pipeline.input.dimensions, pipeline.layout
+    limit = pipeline.sampling.max_patch_voxels * layout.space * layout.slabs
     typical = np.percentile(shapes, 95, axis=0)[-dimensions:]
     size = [max(d, math.ceil(side / d) * d) for side, d in zip(typical, divisor)]
     reason = f"95 % of the training images are at most {[round(float(s)) for s in typical]}, rounded up to {divisor}"
@@ -130,5 +142,5 @@ def _patch(pipeline: Pipeline, shapes: np.ndarray, divisor: tuple[int, ...]) -> 
         while math.prod(size) > limit and any(side > d for side, d in zip(size, divisor)):
             axis = int(np.argmax([side if side > d else 0 for side, d in zip(size, divisor)]))
             size[axis] -= divisor[axis]
-        reason = f"the largest near the image's proportions within sampling.max_patch_voxels={limit}"
+        reason = f"the largest near the image's proportions within sampling.max_patch_voxels for each part: {limit}"
     return tuple(int(side) for side in size), reason

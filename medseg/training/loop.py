@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -13,17 +12,20 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from medseg.data.samples import TrainingSamples
 from medseg.detectors.base import Detector
 from medseg.errors import CheckpointError, MedsegError
+from medseg.parallel.signs import beat
+from medseg.parallel.team import Team
 from medseg.planning.plan import Plan
 from medseg.progress import Progress
+from medseg.seeds import child_seed
+from medseg.training.batches import batches
 from medseg.training.checkpoint import load_checkpoint, save_checkpoint
+from medseg.training.learner import Learner
 from medseg.training.log import TrainingLog
-from medseg.training.measure import autocast, to_memory_format
-from medseg.training.optimisation import AveragedWeights, build_optimizer, learning_rate
+from medseg.training.optimisation import learning_rate
 from medseg.training.settings import TrainingSettings
 from medseg.training.validation import Validation
 
@@ -58,116 +60,122 @@ def fit(
     settings: TrainingSettings,
     run: Path,
     *,
+    team: Team,
     validate: Callable[[dict[str, torch.Tensor]], Validation] | None,
     resume: bool,
 ) -> TrainingState:
     """Train `network` in place; return the state with the best weights (averaged ones where there are)."""
-    device = next(network.parameters()).device
-    dimensions = len(plan.patch_size)
-    to_memory_format(network, plan.channels_last, dimensions)
-    compiled = torch.compile(network) if plan.compiled else network
-    optimizer = build_optimizer(network, settings)
-    average = AveragedWeights(network, settings.ema_decay) if settings.ema_decay else None
-    scaler = torch.amp.GradScaler(device.type, enabled=plan.precision == "float16")
+    context = team.context()
+    learner = Learner(network, detector, plan, settings, team, context)
     state = TrainingState()
     if resume:
-        _restore(run, state, network, optimizer, average, scaler)
+        _restore(run, state, learner)
+    if team.data_rank:  # dropout of its own; what shares a volume draws the same
+        torch.manual_seed(child_seed(settings.seed, "group", team.data_rank, state.step))
     last_step = _last_step(settings, plan)
-    log = TrainingLog(run, first_step=state.step, tensorboard=settings.tensorboard)
-    batches = iter(_loader(samples, plan.batch_size, state.step, settings, device))
-    began = time.monotonic() - state.seconds
-    saved_at = time.monotonic()
-    waited = 0.0
+    source = batches(
+        samples, settings, team, context, team.bounds(plan.patch_size[0], plan.row_step), first_step=state.step
+    )
+    log = TrainingLog(run, first_step=state.step, tensorboard=settings.tensorboard) if team.is_first else None
+    clock = _Clock(state.seconds)
 
     def save() -> None:
-        log.flush()
-        save_checkpoint(run / LAST, _content(state, network, optimizer, average, scaler))
+        if log is not None:
+            log.flush()
+            content = {"format": 1, "state": {name: getattr(state, name) for name in TrainingState.__slots__}}
+            save_checkpoint(run / LAST, content | learner.content())
+        clock.saved()
 
     with _stop_signals() as stopped, Progress("training", _total(settings, last_step), interval_seconds=30) as progress:
         network.train()
-        first_step, loop_began = state.step, time.monotonic()
+        first_step = state.step
         while not _finished(state, settings, last_step):
-            done = _progress(state, settings, last_step)
-            rate = learning_rate(settings, step=state.step, progress=done)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-
-            wait_began = time.monotonic()
-            image, target = next(batches)
-            waited += time.monotonic() - wait_began
-            image = to_memory_format(image.to(device, non_blocking=True), plan.channels_last, dimensions)
-            target = target.to(device, non_blocking=True)
-
-            with autocast(plan.precision, device):
-                output = compiled(image)
-            loss = detector.loss(output, target)
-            norm = _update(loss, network, optimizer, scaler, settings, state)
-            state.step += 1
-            if average is not None and state.skipped_in_a_row == 0:
-                average.update(network, state.step)
-            state.seconds = time.monotonic() - began
-
-            lasted = time.monotonic() - loop_began
+            rate = learning_rate(settings, step=state.step, progress=_progress(state, settings, last_step))
+            with clock.waiting():
+                image, target = next(source)
+            loss, norm = learner.step(image, target, rate=rate, number=state.step + 1)
+            _count(state, settings, norm)
+            state.seconds = team.agreed(clock.seconds())
+            beat(state.step)
             row: dict[str, Any] = {
-                "step": state.step, "epoch": (state.step - 1) // plan.steps_per_epoch, "loss": float(loss.detach()),
+                "step": state.step, "epoch": (state.step - 1) // plan.steps_per_epoch, "loss": loss,
                 "lr": rate, "grad_norm": norm, "skipped": state.skipped, "seconds": round(state.seconds, 3),
-                "samples_per_second": round((state.step - first_step) * plan.batch_size / lasted, 2),
-                "wait_share": round(waited / lasted, 4),
+                **clock.speed((state.step - first_step) * plan.batch_size),
             }  # fmt: skip
             if validate is not None and _validation_due(state, settings, plan, last_step):
-                weights = average.state if average is not None else network.state_dict()
-                _validate(validate, weights, state, row)
+                _validate(validate, learner.weights, state, row)
                 network.train()
-                state.seconds = time.monotonic() - began
-                state.validated_at = state.seconds
-            log.write(row)
-            note = f"loss {row['loss']:.3f} {row['samples_per_second']:.1f} samples/s waiting {row['wait_share']:.0%}"
-            if state.best > -math.inf:
-                note += f" best {state.best:.3f}"
-            progress.update(_done(state, settings), note=note)
-            if time.monotonic() - saved_at >= settings.checkpoint_seconds or stopped():
+                state.seconds = state.validated_at = team.agreed(clock.seconds())
+            if log is not None:
+                log.write(row)
+            progress.update(_done(state, settings), note=_note(row, state))
+            stop = team.any(stopped())
+            if stop or clock.since_saved() >= settings.checkpoint_seconds:
                 save()
-                saved_at = time.monotonic()
-            if stopped():
-                log.close()
+            if stop:
+                if log is not None:
+                    log.close()
                 raise Interrupted(f"stopped after step {state.step}; go on with --resume")
     if not state.best_weights:
-        source = average.state if average is not None else network.state_dict()
-        state.best_weights = {name: tensor.detach().cpu().clone() for name, tensor in source.items()}
+        state.best_weights = _kept(learner.weights)
     save()
-    log.close()
+    if log is not None:
+        log.close()
     return state
 
 
-def _update(
-    loss: torch.Tensor,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    settings: TrainingSettings,
-    state: TrainingState,
-) -> float:
-    """One optimiser step; a loss or gradient that is not finite skips it, and too many in a row end it."""
-    optimizer.zero_grad(set_to_none=True)
-    norm = math.nan
-    if torch.isfinite(loss):
-        scaler.scale(loss).backward()
-        scaler.unscale_(optimizer)
-        limit = settings.gradient_clip or math.inf
-        norm = float(nn.utils.clip_grad_norm_(network.parameters(), limit))
-        scaler.step(optimizer) if scaler.is_enabled() or math.isfinite(norm) else None
-        scaler.update()
+class _Clock:
+    """Time spent in the loop, over all resumptions, and what it was spent on."""
+
+    def __init__(self, seconds_before: float) -> None:
+        self._loop_began = self._saved = time.monotonic()
+        self._began = self._loop_began - seconds_before
+        self._waited = 0.0
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def since_saved(self) -> float:
+        return time.monotonic() - self._saved
+
+    def saved(self) -> None:
+        self._saved = time.monotonic()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count what it takes to get a batch."""
+        began = time.monotonic()
+        yield
+        self._waited += time.monotonic() - began
+
+    def speed(self, n_samples: int) -> dict[str, float]:
+        """Samples a second since the loop began, and the share of time spent waiting for them."""
+        lasted = time.monotonic() - self._loop_began
+        return {"samples_per_second": round(n_samples / lasted, 2), "wait_share": round(self._waited / lasted, 4)}
+
+
+def _count(state: TrainingState, settings: TrainingSettings, norm: float) -> None:
+    """Count a step; too many in a row whose loss or gradient is not finite end the training."""
+    state.step += 1
     if math.isfinite(norm):
         state.skipped_in_a_row = 0
-        return norm
+        return
     state.skipped += 1
     state.skipped_in_a_row += 1
     if state.skipped_in_a_row >= settings.max_bad_steps:
         raise MedsegError(
-            f"the loss was not finite in {state.skipped_in_a_row} steps in a row up to step {state.step + 1}: "
+            f"the loss was not finite in {state.skipped_in_a_row} steps in a row up to step {state.step}: "
             "lower training.learning_rate, or look for odd grey values in the images"
         )
-    return norm
+
+
+def _note(row: dict[str, Any], state: TrainingState) -> str:
+    note = f"loss {row['loss']:.3f} {row['samples_per_second']:.1f} samples/s waiting {row['wait_share']:.0%}"
+    return note + (f" best {state.best:.3f}" if state.best > -math.inf else "")
+
+
+def _kept(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
 
 
 def _validate(
@@ -185,7 +193,7 @@ def _validate(
                        state.step, result.metric)  # fmt: skip
     if result.value >= state.best or state.best == -math.inf:  # while nothing is measured: the latest
         state.best = result.value if math.isfinite(result.value) else state.best
-        state.best_weights = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+        state.best_weights = _kept(weights)
 
 
 def _validation_due(state: TrainingState, settings: TrainingSettings, plan: Plan, last_step: int | None) -> bool:
@@ -221,69 +229,15 @@ def _done(state: TrainingState, settings: TrainingSettings) -> int:
     return state.step if by_step else round(state.seconds)
 
 
-def _loader(
-    samples: TrainingSamples, batch_size: int, first_step: int, settings: TrainingSettings, device: torch.device
-) -> DataLoader:
-    """Batches from `first_step` on; sample numbers go on where the checkpoint stopped."""
-    workers = max(1, (os.cpu_count() or 2) // 2) if settings.workers is None else settings.workers
-    return DataLoader(
-        samples,
-        batch_size=batch_size,
-        sampler=range(first_step * batch_size, len(samples)),
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=_quiet_worker,
-        generator=torch.Generator().manual_seed(0),  # leaves the global state alone; samples have seeds of their own
-    )
-
-
-def _quiet_worker(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training process decides what Ctrl-C means
-
-
-def _content(
-    state: TrainingState,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: AveragedWeights | None,
-    scaler: torch.amp.GradScaler,
-) -> dict[str, Any]:
-    return {
-        "format": 1,
-        "state": {name: getattr(state, name) for name in TrainingState.__slots__},
-        "weights": network.state_dict(),
-        "average": average.state if average is not None else {},
-        "optimizer": optimizer.state_dict(),
-        "scaler": scaler.state_dict(),
-        "random": torch.get_rng_state(),
-        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def _restore(
-    run: Path,
-    state: TrainingState,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: AveragedWeights | None,
-    scaler: torch.amp.GradScaler,
-) -> None:
+def _restore(run: Path, state: TrainingState, learner: Learner) -> None:
     content = load_checkpoint(run / LAST)
     try:
-        network.load_state_dict(content["weights"])
-        optimizer.load_state_dict(content["optimizer"])
-        scaler.load_state_dict(content["scaler"])
         for name, value in content["state"].items():
             setattr(state, name, value)
-        if average is not None:
-            for name, tensor in content["average"].items():
-                average.state[name].copy_(tensor)
-        torch.set_rng_state(content["random"])
-        if content["random_cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(content["random_cuda"])
-    except (KeyError, RuntimeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{run / LAST}: does not fit this run's pipeline ({type(error).__name__})") from error
+        learner.restore(content)
+    except (KeyError, AttributeError, CheckpointError) as error:
+        reason = error if isinstance(error, CheckpointError) else f"does not fit this run ({type(error).__name__})"
+        raise CheckpointError(f"{run / LAST}: {reason}") from error
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +11,30 @@ import torch
 import yaml
 
 from medseg.config import Pipeline, apply_overrides, load_pipeline, pipeline_from_dict
-from medseg.data.annotations import check_annotations
-from medseg.data.cache import CacheOptions
 from medseg.data.manifest import Case, Manifest, load_manifest
 from medseg.data.samples import TrainingSamples
 from medseg.data.splits import split_patients
-from medseg.data.store import CaseStore, is_stack
+from medseg.data.store import CaseStore
 from medseg.detectors.factory import build_detector
-from medseg.detectors.settings import ClassificationSettings
 from medseg.drawing.filters import FIRST_LAYER, draw_filters
-from medseg.errors import CheckpointError, ManifestError, MedsegError, OutputError, naming_case
+from medseg.errors import CheckpointError, ManifestError, OutputError
 from medseg.files import atomic_path, exclusive, read_json, write_json, write_text
-from medseg.imaging import read
 from medseg.inference.model import WEIGHTS, Model, network_for, resolve_device
-from medseg.planning.plan import Plan, make_plan, read_plan
-from medseg.seeds import child_seed, seed_everything
+from medseg.parallel.launch import run_ranks
+from medseg.parallel.ranks import is_one_of_several, own_device, process_group
+from medseg.parallel.signs import busy
+from medseg.parallel.team import Team
+from medseg.planning.plan import Plan, read_plan
+from medseg.seeds import seed_everything
 from medseg.training.checkpoint import save_checkpoint
 from medseg.training.loop import LAST, fit
 from medseg.training.measure import choose_compilation, choose_execution
+from medseg.training.preparation import prepare_training, training_samples
 from medseg.training.validation import Validation, calibrate, validate
 
-__all__ = ["prepare_training", "train"]
+__all__ = ["train", "train_here"]
 
 logger = logging.getLogger(__name__)
-ENDLESS = 1 << 40  # samples when the clock ends the training
-SPACING_CASES = 50  # enough for a median
 
 
 def train(
@@ -75,146 +75,85 @@ def train(
     MedsegError
         ConfigError, ManifestError, CheckpointError, OutputError: what is wrong, in one line.
     """
-    run = Path(run)
-    pipeline = _pipeline_of(pipeline, run, overrides, resume=resume)
-    manifest = load_manifest(data)
-    torch_device = resolve_device(device)
-    with exclusive(run):
-        _train(pipeline, manifest, run, torch_device, fold=fold, resume=resume, workers=workers)
-    return run
+    settings = _loaded(pipeline, overrides)
+    arguments: dict[str, Any] = {
+        "pipeline": settings, "data": Path(data), "run": Path(run), "fold": fold, "resume": resume, "device": device,
+        "workers": workers,
+    }  # fmt: skip
+    layout = settings.layout
+    if layout.ranks == 1 and not is_one_of_several():
+        train_here(**arguments)
+    else:
+        run_ranks(f"{__name__}:train_here", arguments, n=layout.ranks, hang_seconds=layout.hang_seconds)
+    return Path(run)
+
+
+def train_here(
+    *, pipeline: Pipeline, data: Path, run: Path, fold: int | None, resume: bool, device: str, workers: int
+) -> None:
+    """Train in this process, which is the only one or one of those that the pipeline's layout asks for."""
+    with process_group(resolve_device(device), hang_seconds=pipeline.layout.hang_seconds) as rank:
+        team = Team(pipeline.layout, own_device(rank, resolve_device(device)))
+        manifest = load_manifest(data)
+        with ExitStack() as held:
+            team.led(lambda: _hold(held, pipeline, run, resume=resume))
+            _train(pipeline, manifest, run, team, fold=fold, resume=resume, workers=workers)
+
+
+def _hold(held: ExitStack, pipeline: Pipeline, run: Path, *, resume: bool) -> None:
+    _check_run(pipeline, run, resume=resume)
+    held.enter_context(exclusive(run))
 
 
 def _train(
-    pipeline: Pipeline,
-    manifest: Manifest,
-    run: Path,
-    torch_device: torch.device,
-    *,
-    fold: int | None,
-    resume: bool,
-    workers: int,
+    pipeline: Pipeline, manifest: Manifest, run: Path, team: Team, *, fold: int | None, resume: bool, workers: int
 ) -> None:
     seed_everything(pipeline.training.seed)
     if pipeline.training.deterministic:
         torch.use_deterministic_algorithms(True)
     splits = _splits(manifest, pipeline, run, fold, resume=resume)
-    stores, plan, left_out = prepare_training(pipeline, manifest, splits, workers=workers)
+    if not team.is_alone:  # the others then find the cache filled
+        team.led(lambda: prepare_training(pipeline, manifest, splits, workers=workers)[2])
+    with busy():
+        stores, plan, left_out = prepare_training(pipeline, manifest, splits, workers=workers)
     detector = build_detector(pipeline.detector, pipeline.classes)
     if resume:
         plan = read_plan(run / "plan.json")
-    network = network_for(pipeline, plan, detector).to(torch_device)
-    samples = _samples(pipeline, stores["train"], detector, plan)
+    network = network_for(pipeline, plan, detector).to(team.device)
+    samples = training_samples(pipeline, stores["train"], detector, plan)
     if not resume:
         plan = _choose(network, detector, samples, plan, pipeline)
         seed_everything(pipeline.training.seed)  # whatever the measurements have drawn
-        _open_run(run, pipeline, plan, splits, manifest, left_out, trained_on=stores["train"].cases)
+        team.led(lambda: _open_run(run, pipeline, plan, splits, manifest, left_out, trained_on=stores["train"].cases))
 
     # while training, without mirror images: a multiple faster, and the ranking of checkpoints hardly changes
     quick = pipeline.inference.model_copy(update={"flip_axes": ()})
     quick_pipeline = pipeline.model_copy(update={"inference": quick})
 
     def check(weights: dict[str, torch.Tensor]) -> Validation:
-        return validate(_model(quick_pipeline, plan, weights, torch_device), stores["val"])
+        return _validated(_model(quick_pipeline, plan, weights, team), stores["val"])
 
     state = fit(
-        network, detector, samples, plan, pipeline.training, run,
+        network, detector, samples, plan, pipeline.training, run, team=team,
         validate=check if stores["val"].cases else None, resume=resume,
     )  # fmt: skip
-    _finish(run, pipeline, plan, state.best_weights, stores["val"], torch_device)
+    _finish(run, pipeline, plan, state.best_weights, stores["val"], team)
 
 
-def prepare_training(
-    pipeline: Pipeline, manifest: Manifest, splits: dict[str, str], *, workers: int
-) -> tuple[dict[str, CaseStore], Plan, dict[str, str]]:
-    """Fill the cache for the training and validation cases and plan; the test part stays closed."""
-    check_annotations(manifest.cases)
-    parts: dict[str, list[Case]] = {"train": [], "val": []}
-    for case in manifest.cases:
-        part = splits.get(case.case_id)
-        if part in parts and case.is_labelled and not case.ignore:
-            parts[part].append(case)
-    unused = sum(not case.is_labelled for case in manifest.cases if splits.get(case.case_id) in parts)
-    if unused:
-        logger.warning("%d case(s) for training and validation are unlabelled and not used", unused)
-    if isinstance(pipeline.detector, ClassificationSettings):
-        _check_labels(parts, len(pipeline.classes))
-    spacing, reason = _spacing(pipeline, parts["train"])
-    options = CacheOptions(pipeline.input, spacing, pipeline.classes)
-    folder = manifest.path.parent / "cache"
-    stores: dict[str, CaseStore] = {}
-    failures: dict[str, str] = {}
-    if not isinstance(pipeline.detector, ClassificationSettings):
-        for part, cases in parts.items():
-            placeless = [case for case in cases if case.annotation == "label" and case.label]
-            failures |= {case.case_id: "label above 0 without mask, boxes or points" for case in placeless}
-            parts[part] = [case for case in cases if case.case_id not in failures]
-    for part, cases in parts.items():
-        if part == "val" and pipeline.training.max_validation_cases:
-            cases = cases[: pipeline.training.max_validation_cases]
-        stores[part], failed = CaseStore.build(cases, options, folder, workers=workers)
-        failures |= failed
-    for name, failure in failures.items():
-        logger.warning("left out: %s", naming_case(failure, name))
-    if failures and not stores["train"].cases:
-        raise ManifestError(f"no training case can be used; the first reason: {next(iter(failures.values()))}")
-    shapes, positives = _facts(stores["train"])
-    if positives and all(positives) and not isinstance(pipeline.detector, ClassificationSettings):
-        logger.warning("no training case is without a lesion: false alarms on normal images cannot be learned away")
-    plan = make_plan(pipeline, shapes, positives, spacing_mm=spacing, spacing_reason=reason)
-    return stores, plan, failures
-
-
-def _facts(store: CaseStore) -> tuple[list[tuple[int, int, int]], list[bool]]:
-    if store.cases and all(is_stack(case) for case in store.cases):  # images of one size, which need not be read
-        shape = store[store.cases[0].case_id].grid.shape
-        return [shape] * len(store.cases), [bool(case.label) for case in store.cases]
-    cases = [store[case.case_id] for case in store.cases]
-    return [case.grid.shape for case in cases], [case.has_lesion for case in cases]
-
-
-def _check_labels(parts: dict[str, list[Case]], n_classes: int) -> None:
-    for cases in parts.values():
-        for case in cases:
-            if case.label is None or not 0 <= case.label < n_classes:
-                raise ManifestError(
-                    f"case {case.case_id}: label {case.label} is out of range; the pipeline has {n_classes} classes, "
-                    f"so labels are 0 to {n_classes - 1}"
-                )
-
-
-def _spacing(pipeline: Pipeline, cases: list[Case]) -> tuple[tuple[float, float, float] | None, str]:
-    if pipeline.input.dimensions == 2:
-        return None, "two-dimensional: images are resized, if at all"
-    if pipeline.input.spacing_mm is not None:
-        return pipeline.input.spacing_mm, "given in the pipeline"
-    if not cases:
-        return None, "no training case"
-    from medseg.data.resample import canonical_grid
-
-    spacings = []
-    for case in cases[:SPACING_CASES]:
-        try:
-            spacings.append(canonical_grid(read(case.files[0]).grid).spacing)
-        except MedsegError:
-            continue  # named, with its reason, when the cache is built
-    if not spacings:
-        return None, "no training case could be read"
-    median = np.median(np.array(spacings), axis=0)
-    return (float(median[0]), float(median[1]), float(median[2])), f"median of {len(spacings)} training images"
-
-
-def _samples(pipeline: Pipeline, store: CaseStore, detector: Any, plan: Plan) -> TrainingSamples:
-    settings = pipeline.training
-    bounded = settings.max_steps or settings.max_epochs
-    steps = [settings.max_steps, settings.max_epochs and settings.max_epochs * plan.steps_per_epoch]
-    length = min(n for n in steps if n) * plan.batch_size if bounded else ENDLESS
-    return TrainingSamples(
-        store, detector, patch_size=plan.patch_size, sampling=pipeline.sampling, augmentation=pipeline.augmentation,
-        positives=_facts(store)[1], length=length, seed=child_seed(settings.seed, "samples"),
-    )  # fmt: skip
+def _validated(model: Model, store: CaseStore) -> Validation:
+    """Measure on the validation cases, led by the first process."""
+    return model.team.led(lambda: validate(model, store), model.follow)
 
 
 def _choose(network: torch.nn.Module, detector: Any, samples: TrainingSamples, plan: Plan, pipeline: Pipeline) -> Plan:
+    settings, layout = pipeline.training, pipeline.layout
+    if layout.ranks > 1 or layout.slabs > 1:
+        return plan.with_choice(
+            "as given, without measurements: the work is spread",
+            precision="float32" if settings.precision == "auto" else settings.precision,
+            channels_last=settings.channels_last == "on" and layout.space * layout.slabs == 1,
+            compiled=False,
+        )
     pairs = [samples[index] for index in range(plan.batch_size)]
     batch = (
         torch.from_numpy(np.stack([image for image, _ in pairs])),
@@ -224,21 +163,19 @@ def _choose(network: torch.nn.Module, detector: Any, samples: TrainingSamples, p
     return choose_compilation(network, detector.loss, batch, plan, pipeline.training)
 
 
-def _pipeline_of(pipeline: Pipeline | str | Path, run: Path, overrides: Sequence[str], *, resume: bool) -> Pipeline:
+def _check_run(pipeline: Pipeline, run: Path, *, resume: bool) -> None:
+    """Make sure that the run folder holds what is to be resumed, or nothing."""
     if resume:
         if not (run / LAST).is_file():
             raise CheckpointError(f"{run}: nothing to resume, there is no {LAST}; start without --resume")
         saved = load_pipeline(run / "pipeline.yaml")
-        given = _loaded(pipeline, overrides)
-        if given != saved:
+        if pipeline != saved:
             raise CheckpointError(
-                f"{run}: was started with other settings ({_differences(saved, given)}); "
+                f"{run}: was started with other settings ({_differences(saved, pipeline)}); "
                 "resume with the same pipeline and overrides, or start a new run folder"
             )
-        return saved
-    if (run / WEIGHTS).exists() or (run / LAST).exists():  # a run without a checkpoint has nothing to lose
+    elif (run / WEIGHTS).exists() or (run / LAST).exists():  # a run without a checkpoint has nothing to lose
         raise OutputError(f"{run}: already holds a run; go on with --resume, or choose another folder")
-    return _loaded(pipeline, overrides)
 
 
 def _loaded(pipeline: Pipeline | str | Path, overrides: Sequence[str]) -> Pipeline:
@@ -292,11 +229,11 @@ def _open_run(
     write_text(run / "pipeline.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
-def _model(pipeline: Pipeline, plan: Plan, weights: dict[str, torch.Tensor], device: torch.device) -> Model:
+def _model(pipeline: Pipeline, plan: Plan, weights: dict[str, torch.Tensor], team: Team) -> Model:
     detector = build_detector(pipeline.detector, pipeline.classes)
     network = network_for(pipeline, plan, detector)
     network.load_state_dict(weights)
-    return Model(pipeline, plan, network.to(device).eval(), detector)
+    return Model(pipeline, plan, network.to(team.device).eval(), detector, team=team)
 
 
 def _finish(
@@ -305,18 +242,23 @@ def _finish(
     plan: Plan,
     weights: dict[str, torch.Tensor],
     validation_cases: CaseStore,
-    device: torch.device,
+    team: Team,
 ) -> None:
     """Choose the thresholds on validation and write the model."""
     calibration: dict[str, float] = {}
     figures: dict[str, float] = {}
     if validation_cases.cases:
-        model = _model(pipeline, plan, weights, device)
-        result = validate(model, validation_cases)
+        model = _model(pipeline, plan, weights, team)
+        result = _validated(model, validation_cases)
         calibration, figures = calibrate(model, result), result.figures
         logger.info("validation: %s", ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
-    _draw_first_layer(weights, run / FIRST_LAYER)
-    save_checkpoint(run / WEIGHTS, {"format": 1, "weights": weights, "calibration": calibration, "validation": figures})
+    content = {"format": 1, "weights": weights, "calibration": calibration, "validation": figures}
+    team.led(lambda: _write_model(run, content))
+
+
+def _write_model(run: Path, content: dict[str, Any]) -> None:
+    _draw_first_layer(content["weights"], run / FIRST_LAYER)
+    save_checkpoint(run / WEIGHTS, content)
 
 
 def _draw_first_layer(weights: dict[str, torch.Tensor], path: Path) -> None:

@@ -68,7 +68,7 @@ def validate(model: Model, store: CaseStore) -> Validation:
 
 
 def _measure(model: Model, case: CachedCase) -> _Case:
-    prepared = Prepared(np.asarray(case.image), case.grid, case.source)
+    prepared = Prepared(case.image, case.grid, case.source)
     instances = np.asarray(case.instances)
     numbers = np.flatnonzero(np.bincount(instances.ravel())[1:]) + 1  # those that the working grid shows
     n_lesions, place = len(numbers), {int(number): place for place, number in enumerate(numbers)}

@@ -31,7 +31,7 @@ from medseg.inference.model import network_for, resolve_device
 from medseg.training.loop import fit
 from medseg.training.measure import autocast, choose_execution, to_memory_format
 from medseg.training.optimisation import build_optimizer
-from medseg.training.train import prepare_training
+from medseg.training.preparation import prepare_training
 
 
 class Fixed(torch.utils.data.Dataset):
