@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def _in_turn(
 ) -> Iterator[Batch]:
     """Make one slab of a batch after another; none is ready before it is needed, so that memory stays bounded."""
     numbers = iter(numbers)
-    while chosen := [number for number, _ in zip(numbers, range(size))]:
+    while len(chosen := list(islice(numbers, size))) == size:
 
         def read(start: int, stop: int, chosen: list[int] = chosen) -> Batch:
             pairs = [samples.rows(number, start, stop) for number in chosen]
