@@ -2,7 +2,11 @@
 
 from medseg.errors import MedsegError
 
-__all__ = ["RankError", "UnsupportedOperation"]
+__all__ = ["RankError", "Unsupported", "UnsupportedOperation"]
+
+
+class Unsupported(Exception):
+    """Raised by a handler that knows that it does not know; becomes `UnsupportedOperation`."""
 
 
 class RankError(MedsegError):

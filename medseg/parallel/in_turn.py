@@ -12,7 +12,7 @@ import torch
 from medseg.errors import ConfigError
 from medseg.parallel.layout import Interval, Layout
 from medseg.parallel.pages import Page, Paged, Pages
-from medseg.parallel.space import WHOLE_DRAW, Draw, Local, Place, Rows, Space, Vjp, plain
+from medseg.parallel.space import WHOLE_DRAW, Draw, Local, Place, Rows, RowsAgain, Space, Vjp, plain
 
 __all__ = ["InTurn"]
 
@@ -106,7 +106,9 @@ def _of_parts(
     loads = [operand.load(tensor, place) for operand, tensor in zip(work.operands, tensors)]
     if work.vjp is not None:
         with torch.no_grad():
-            return work.vjp(place, gradient, lambda: loads[0], *loads[1:], needs=needs)
+            return work.vjp(
+                place, gradient, RowsAgain(lambda: loads[0], loads[0].shape, loads[0].dtype), *loads[1:], needs=needs
+            )
     with torch.enable_grad():
         parts = [
             part.detach().requires_grad_(need) if isinstance(part, torch.Tensor) and need else part
@@ -180,6 +182,8 @@ class InTurn(Space):
     shape, dims : tuple of int
         Numbers of parts, and the tensor dimensions that are cut.
     """
+
+    views_share = False
 
     def __init__(self, pages: Pages, shape: tuple[int, ...], dims: tuple[int, ...]) -> None:
         self.pages, self.shape, self.dims = pages, shape, dims

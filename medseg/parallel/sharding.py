@@ -1,15 +1,17 @@
 """The context in which a network runs on parts: who has which rows is tracked, and every operation is looked up."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from medseg.errors import ConfigError
-from medseg.parallel.errors import UnsupportedOperation
-from medseg.parallel.layout import Layout
+from medseg.parallel import aliases
+from medseg.parallel.calls import fits, foreign_function, tensors_in, usual_arguments
+from medseg.parallel.checkpointing import Resumable
+from medseg.parallel.errors import Unsupported, UnsupportedOperation
+from medseg.parallel.layout import Cut, Layout
 from medseg.parallel.space import Place, Rows, Space
 from medseg.parallel.whereabouts import ModuleStack
 
@@ -17,6 +19,7 @@ __all__ = ["Handler", "Sharding", "Unsupported", "layout_of"]
 
 Handler = Callable[..., Any]
 TAG = "_medseg_layout"  # attribute of a tracked tensor: (signature of its space, layout)
+OUTSIDE = "_medseg_outside"  # attribute of a tensor that an autograd function of others made before it came in
 FRESH = "_medseg_fresh"  # attribute of a constant that was just made
 
 
@@ -26,7 +29,7 @@ def layout_of(tensor: torch.Tensor) -> Layout | None:
     return None if tag is None else tag[1]
 
 
-class Sharding(TorchFunctionMode):
+class Sharding(Resumable):
     """Runs unchanged modules on the parts of a space; used as a context manager.
 
     Inside, a tensor stands for the whole: ``x.shape`` is the shape of the whole tensor, sizes and indices that
@@ -44,15 +47,35 @@ class Sharding(TorchFunctionMode):
         self.space = space
         self._table = table
         self._modules = ModuleStack(self)
+        self._moves = 0
 
     def __enter__(self) -> "Sharding":
-        self._modules.watch()
-        super().__enter__()
+        if self.push():
+            self._modules.watch()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
-        self._modules.leave()
+        if self.pop(*error):
+            self._modules.leave()
+
+    def resumed(self) -> "Sharding":
+        """Return a new context of the same space."""
+        return type(self)(self.space, self._table)
+
+    def agrees(self, other: Resumable) -> bool:
+        """Whether the other is a context of the same space."""
+        return isinstance(other, Sharding) and other.space.signature == self.space.signature
+
+    def memo(self, tensor: Any) -> Layout | None:
+        """Layout of a tensor that a checkpointed region is given."""
+        if not isinstance(tensor, torch.Tensor) or isinstance(tensor, nn.Parameter):
+            return None
+        return self.layout(tensor)
+
+    def recall(self, tensor: torch.Tensor, memo: Layout) -> None:
+        """Note the layout again, where the tensor is another one (it was kept on the host meanwhile)."""
+        if not self.is_tracked(tensor):
+            self.tag(tensor, memo)
 
     def __torch_function__(self, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry out one operation."""
@@ -60,11 +83,21 @@ class Sharding(TorchFunctionMode):
         handler = self._table.get(func if getter is None else getter)
         if handler is None:
             raise self._refusal(func, "it is not known to be right on parts of a tensor")
+        name, moves = func.__name__ if getter is None else getter.__name__, self._moves
         try:
-            result = handler(self, *args, **(kwargs or {}))
+            args, kwargs = usual_arguments(args, kwargs or {})
+            self._check_operands(func, args, kwargs)
+            result = handler(self, *args, **kwargs)
         except Unsupported as error:
             raise self._refusal(func, str(error)) from error
+        except TypeError as error:
+            if fits(handler, self, *args, **kwargs):
+                raise
+            raise self._refusal(func, f"with these arguments: {error}") from error
         self._check_tracked(func, result)
+        if args and isinstance(args[0], torch.Tensor) and aliases.is_view_of(name, args):
+            for view in tensors_in(result):
+                aliases.join(view, args[0], moved=self._moves > moves, shares=self.space.views_share)
         return result
 
     def run(self, func: Callable, *args: Any, **kwargs: Any) -> Any:
@@ -74,8 +107,30 @@ class Sharding(TorchFunctionMode):
     def _refusal(self, func: Callable, reason: str) -> UnsupportedOperation:
         return UnsupportedOperation(_name(func), self._modules.name(), reason)
 
+    def _check_operands(self, func: Callable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        for tensor in tensors_in((args, *kwargs.values())):
+            self.check_known(tensor)
+        if args and isinstance(args[0], torch.Tensor) and aliases.is_in_place(func, args, kwargs):
+            if not aliases.write(args[0]):
+                raise Unsupported("it changes in place what is a view on one device and a copy here")
+
+    def check_known(self, tensor: torch.Tensor) -> None:
+        """Refuse a tensor that does not hold, or whose gradient would not be, what it is on one device.
+
+        Raises
+        ------
+        Unsupported
+        """
+        if aliases.is_outdated(tensor):
+            raise Unsupported("a view or the origin of this tensor was changed in place, which it has missed")
+        made = foreign_function(tensor)
+        if made is None or tensor.__dict__.get(OUTSIDE) is made:
+            return
+        if TAG in tensor.__dict__ or self._modules.made_inside(tensor):
+            raise Unsupported(f"it is given what the autograd function {made.__name__} has made, which is not known")
+
     def _check_tracked(self, func: Callable, result: Any) -> None:
-        for tensor in _tensors(result):
+        for tensor in tensors_in(result):
             if not isinstance(tensor, nn.Parameter) and TAG not in tensor.__dict__:
                 raise self._refusal(func, "its result is not tracked (a fault of the table of operations)")
 
@@ -83,12 +138,20 @@ class Sharding(TorchFunctionMode):
 
     def tag(self, tensor: torch.Tensor, layout: Layout) -> torch.Tensor:
         """Note how a tensor lies on the ranks."""
+        if (made := foreign_function(tensor)) is not None:
+            setattr(tensor, OUTSIDE, made)
         setattr(tensor, TAG, (self.space.signature, layout))
         return tensor
 
     def replicated(self, tensor: torch.Tensor) -> torch.Tensor:
         """Note that every rank has the same values."""
         return self.tag(tensor, self.everywhere)
+
+    def enter_part(self, tensor: torch.Tensor, *cuts: Cut) -> torch.Tensor:
+        """Say how the parts of a tensor from outside lie on the ranks, which saves their asking each other."""
+        layout = Layout(cuts)
+        self.space.check(tensor, layout)
+        return self.tag(tensor, layout)
 
     @staticmethod
     def is_tracked(tensor: torch.Tensor) -> bool:
@@ -133,6 +196,7 @@ class Sharding(TorchFunctionMode):
         layout = self.layout(tensor)
         if layout == target:
             return tensor
+        self._moves += 1
         wants: dict[int, list[tuple[int, int]]] = {}
         between = layout
         for axis, (cut, goal) in enumerate(zip(layout.cuts, target.cuts)):
@@ -149,6 +213,7 @@ class Sharding(TorchFunctionMode):
             tensor = self.tag(self.space.map(_same, rows, layout=between), between)
         narrow = [(axis, goal) for axis, goal in enumerate(target.cuts) if goal is not None and not between.cuts[axis]]
         if narrow:
+            self._check_whole(tensor, narrow)
 
             def own(place: Place, x: torch.Tensor) -> torch.Tensor:
                 for axis, goal in narrow:
@@ -159,6 +224,14 @@ class Sharding(TorchFunctionMode):
             tensor = self.tag(self.space.map(own, tensor, layout=target), target)
         return tensor
 
+    def _check_whole(self, tensor: torch.Tensor, goals: Sequence[tuple[int, Cut]]) -> None:
+        for _, goal in goals:
+            if self.shape(tensor)[goal.dim] != goal.size:
+                raise ConfigError(
+                    f"a tensor of shape {tuple(tensor.shape)} was taken for the same on every rank, but should have "
+                    f"{goal.size} rows along dimension {goal.dim}; if it is a part, give it the dimensions of the input"
+                )
+
     def divided_in_place(self, tensor: torch.Tensor, target: Layout) -> torch.Tensor | None:
         """Turn a constant that was just made, the same on every rank, into parts; None where that is not safe.
 
@@ -167,6 +240,7 @@ class Sharding(TorchFunctionMode):
         fresh = tensor.__dict__.get(FRESH, False) and not tensor.requires_grad and not tensor._is_view()
         if not fresh or not self.layout(tensor).is_replicated:
             return None
+        aliases.part(tensor)
         return self.tag(self.space.replaced(tensor, self.moved(tensor, target)), target)
 
     def fresh(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -223,20 +297,8 @@ class Sharding(TorchFunctionMode):
         return self.moved(operand, own)
 
 
-class Unsupported(Exception):
-    """Raised by a handler that knows that it does not know; becomes `UnsupportedOperation`."""
-
-
 def _same(place: Place, x: torch.Tensor) -> torch.Tensor:
     return x
-
-
-def _tensors(result: Any) -> Iterator[torch.Tensor]:
-    if isinstance(result, torch.Tensor):
-        yield result
-    elif isinstance(result, tuple | list):
-        for item in result:
-            yield from _tensors(item)
 
 
 def _name(func: Callable) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.autograd.function import once_differentiable
 from torch.distributed.device_mesh import DeviceMesh
 
 from medseg.errors import ConfigError
@@ -19,7 +20,7 @@ from medseg.parallel.layout import Cut, Interval, Layout
 from medseg.parallel.messages import Line
 from medseg.parallel.rows import Halo, fetch_halo, give_back, with_halo
 
-__all__ = ["Local", "Place", "ProcessSpace", "Rows", "Space", "Vjp", "plain"]
+__all__ = ["Local", "Place", "ProcessSpace", "Rows", "RowsAgain", "Space", "Vjp", "plain"]
 
 MAX_DIMENSIONS = 12  # of a tensor that enters
 WHOLE_DRAW = 1 << 24  # elements up to which a random tensor is drawn whole, and then cut
@@ -28,12 +29,25 @@ STRIDE = 4096  # more than there are ranks along an axis: every place has a numb
 Place = tuple[int, ...]  # coordinates of a rank on the mesh
 Local = Callable[..., torch.Tensor]  # (place, *tensors) -> tensor
 Draw = Callable[..., torch.Tensor]  # (shape, generator) -> tensor
-Vjp = Callable[..., Sequence[torch.Tensor | None]]  # (place, gradient, rows(), *others, needs) -> gradients
+Vjp = Callable[..., Sequence[torch.Tensor | None]]  # (place, gradient, RowsAgain, *others, needs) -> gradients
 
 
 def plain() -> Any:
     """Context in which torch functions are what they are: the backward pass may run inside a sharding context."""
     return torch._C.DisableTorchFunction()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowsAgain:
+    """The rows of the first operand in a backward pass: put together when they are called for."""
+
+    build: Callable[[], torch.Tensor]
+    shape: torch.Size
+    dtype: torch.dtype
+
+    def __call__(self) -> torch.Tensor:
+        """Build them."""
+        return self.build()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +86,7 @@ class Space(ABC):
     shape: tuple[int, ...]  # ranks along each mesh axis
     place: Place  # coordinates of this rank
     dims: tuple[int, ...]  # tensor dimension that is cut along each axis, for tensors that enter
+    views_share = True  # a view of a part shares its memory
 
     @property
     @abstractmethod
@@ -138,10 +153,24 @@ class Space(ABC):
         """Let `part` take the place of a tensor that has no history; what then stands for both."""
 
 
+def _mark(ctx: Any, x: torch.Tensor) -> None:
+    """Store something, so that `_reach` has something to ask for."""
+    ctx.save_for_backward(x.new_empty(0))
+
+
+def _reach(ctx: Any) -> None:
+    """Let a checkpointed region be computed again now, before this node sends its messages.
+
+    All ranks do so at the same place; a rank without rows may store no tensor of its own that would make it do so.
+    """
+    _ = ctx.saved_tensors
+
+
 class _Fetch(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, rows: Rows, lines: Sequence[Line]) -> torch.Tensor:
         ctx.steps, ctx.lines = rows.steps(), lines
+        _mark(ctx, x)
         out = x
         for axis, cut, wants in ctx.steps:
             out = with_halo(out, cut.dim, fetch_halo(out, cut, lines[axis], wants, fill=rows.fill))
@@ -149,8 +178,10 @@ class _Fetch(torch.autograd.Function):
         return out.clone() if shares else out  # it may be changed in place, and `x` must not
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:
         (gradient,) = gradients
+        _reach(ctx)
         with plain():
             for axis, cut, wants in reversed(ctx.steps):
                 gradient = give_back(gradient, cut, ctx.lines[axis], wants)
@@ -171,22 +202,25 @@ class _Lean(torch.autograd.Function):
             built = with_halo(built, cut.dim, halo)
             ctx.halos.append(halo.kept)
             stored += [halo.before, halo.after]
+        ctx.shape = built.shape
         ctx.save_for_backward(x, *stored, *others)
         return local(space.place, built, *others)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:
         (gradient,) = gradients
         saved = list(ctx.saved_tensors)
         x, stored, others = saved[0], saved[1 : 1 + 2 * len(ctx.steps)], saved[1 + 2 * len(ctx.steps) :]
 
-        def rows() -> torch.Tensor:
+        def build() -> torch.Tensor:
             built = x
             for number, (_, cut, _) in enumerate(ctx.steps):
                 halo = Halo(stored[2 * number], stored[2 * number + 1], ctx.halos[number])
                 built = with_halo(built, cut.dim, halo)
             return built
 
+        rows = RowsAgain(build, ctx.shape, x.dtype)
         with plain(), torch.no_grad():
             needs = ctx.needs_input_grad[4:]
             of_rows, *of_others = ctx.vjp(ctx.space.place, gradient, rows, *others, needs=needs)
@@ -196,15 +230,31 @@ class _Lean(torch.autograd.Function):
         return None, None, None, None, of_rows, *of_others
 
 
+def _connected(result: torch.Tensor, operands: Sequence[Any]) -> torch.Tensor:
+    """Let nothing belong to the graph of what it was made of: the messages of the backward pass have two ends.
+
+    A rank without rows may have taken a short way to its result, which the others have not.
+    """
+    if result.numel() or not result.is_floating_point() or not torch.is_grad_enabled():
+        return result
+    for operand in operands:
+        if isinstance(operand, torch.Tensor) and operand.requires_grad:
+            result = result + operand.flatten()[:0].sum().to(result.dtype)
+    return result
+
+
 class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, lines: Sequence[Line]) -> torch.Tensor:
         ctx.lines = lines
+        _mark(ctx, x)
         return _summed(x, lines)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:
         (gradient,) = gradients
+        _reach(ctx)
         with plain():
             return _summed(gradient, ctx.lines), None
 
@@ -256,7 +306,9 @@ class ProcessSpace(Space):
         if vjp is not None:
             tensors = [operand.tensor if isinstance(operand, Rows) else operand for operand in operands]
             return _Lean.apply(local, vjp, operands[0], self, *tensors)
-        return local(self.place, *(self._local(operand) for operand in operands))
+        given = [self._local(operand) for operand in operands]
+        result = local(self.place, *given)
+        return result if in_place else _connected(result, given)
 
     def total(self, local: Local, *operands: Any, axes: Sequence[int], layout: Layout) -> torch.Tensor:
         """Add up over the ranks."""

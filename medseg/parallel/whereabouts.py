@@ -8,6 +8,9 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
 
+from medseg.parallel.calls import tensors_in
+from medseg.parallel.errors import Unsupported, UnsupportedOperation
+
 if TYPE_CHECKING:
     from medseg.parallel.sharding import Sharding
 
@@ -25,6 +28,7 @@ class ModuleStack:
         self._stack: list[nn.Module] = []
         self._handles: list[list[RemovableHandle]] = []
         self._thread = 0
+        self._given: set[int] = set()  # tensors that the outermost module was given
 
     def watch(self) -> None:
         """Begin."""
@@ -49,14 +53,34 @@ class ModuleStack:
         name = next((name for name, one in root.named_modules() if one is module), "")
         return f"{name} ({kind})" if name else kind
 
+    def made_inside(self, tensor: torch.Tensor) -> bool:
+        """Whether an untracked tensor was made by the module that is under way, and not given to it."""
+        return bool(self._stack) and id(tensor) not in self._given
+
     def _enter(self, module: nn.Module, inputs: Any) -> None:
         if threading.get_ident() != self._thread:
             return
+        if not self._stack:
+            self._given = {id(tensor) for tensor in tensors_in(inputs)}
+            for one in module.modules():  # a module may use what another one holds
+                self._hold(one)
         self._stack.append(module)
-        for tensor in (*module._buffers.values(), *vars(module).values()):
-            if isinstance(tensor, torch.Tensor) and not self._sharding.is_tracked(tensor):
-                self._sharding.replicated(tensor)
+        self._hold(module)
+
+    def _hold(self, module: nn.Module) -> None:
+        """What a module holds is the same on every rank; its input is not, though it may hold that too."""
+        for tensor in tensors_in((module._buffers, module._parameters, vars(module))):
+            if not self._sharding.is_tracked(tensor) and not isinstance(tensor, nn.Parameter):
+                if id(tensor) not in self._given:
+                    self._sharding.replicated(tensor)
 
     def _exit(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        if threading.get_ident() == self._thread and self._stack and self._stack[-1] is module:
+        if threading.get_ident() != self._thread or not self._stack or self._stack[-1] is not module:
+            return
+        try:
+            for tensor in tensors_in(output):
+                self._sharding.check_known(tensor)
+        except Unsupported as error:
+            raise UnsupportedOperation("its result", self.name(), str(error)) from error
+        finally:
             self._stack.pop()

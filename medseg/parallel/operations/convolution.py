@@ -12,7 +12,7 @@ from medseg.parallel.layout import Layout
 from medseg.parallel.operations.table import Table, functions
 from medseg.parallel.operations.windows import Upsampling, Window, as_tuple
 from medseg.parallel.sharding import Sharding, Unsupported
-from medseg.parallel.space import Place, Rows
+from medseg.parallel.space import Place, Rows, RowsAgain
 
 __all__ = ["autocast_dtype", "table"]
 
@@ -69,16 +69,16 @@ class _Convolution:
         self,
         place: Place,
         gradient: torch.Tensor,
-        rows: Callable[[], torch.Tensor],
+        rows: RowsAgain,
         weight: torch.Tensor,
         bias: torch.Tensor | None = None,
         *,
         needs: Sequence[bool],
     ) -> list[torch.Tensor | None]:
-        """Gradients of rows, weight and bias; rows are put together twice rather than kept beside their gradient."""
+        """Gradients of rows, weight and bias; the rows are gone again before their gradient is computed."""
         of_bias = gradient.sum([0, *range(2, gradient.ndim)]).to(bias.dtype) if bias is not None and needs[2] else None
         of_weight = self._of_weight(place, gradient, rows(), weight) if needs[1] else None
-        of_rows = self._of_rows(place, gradient, rows(), weight) if needs[0] else None
+        of_rows = self._of_rows(place, gradient, rows.shape, rows.dtype, weight) if needs[0] else None
         return [of_rows, of_weight, of_bias][: 2 if bias is None else 3]
 
     def _of_weight(self, place: Place, gradient: torch.Tensor, rows: torch.Tensor, weight: torch.Tensor) -> Any:
@@ -91,12 +91,12 @@ class _Convolution:
         )  # fmt: skip
         return of_weight.to(weight.dtype)
 
-    def _of_rows(self, place: Place, gradient: torch.Tensor, rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    def _of_rows(
+        self, place: Place, gradient: torch.Tensor, shape: torch.Size, dtype: torch.dtype, weight: torch.Tensor
+    ) -> torch.Tensor:
         """The adjoint of a convolution is a transposed one, and the other way round: the rows are not needed."""
-        shape, dtype = rows.shape, rows.dtype
-        if gradient.numel() == 0 or rows.numel() == 0:
-            return torch.zeros_like(rows)
-        del rows
+        if gradient.numel() == 0 or 0 in shape:
+            return torch.zeros(shape, dtype=dtype, device=gradient.device)
         gradient = self._full(place, gradient, shape, weight.shape)
         extra = (0,) * len(self.stride)
         if not self.transposed:

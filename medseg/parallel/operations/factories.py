@@ -56,10 +56,20 @@ def _tensors(values: Any) -> list[torch.Tensor]:
     return found
 
 
+def _as_it_is(func: Callable, sharding: Sharding, *args: Any, **kwargs: Any) -> Any:
+    return func(*args, **kwargs)
+
+
 def table() -> Table:
     """Factories."""
+    profiler = torch.ops.profiler
+    without_tensors: list[Any] = [
+        torch.device, torch._C._set_grad_enabled, torch.promote_types, torch.can_cast, torch.get_default_dtype,
+        profiler._record_function_enter_new, profiler._record_function_exit._RecordFunction,
+    ]  # fmt: skip
     entries: Table = {func: partial(_made, func) for func in functions(MAKERS)}
     entries |= {func: partial(_made_alike, func) for func in functions(OF_A_TENSOR)}
+    entries |= {func: partial(_as_it_is, func) for func in without_tensors}
     entries |= dict.fromkeys(functions("new_empty"), _empty_alike)
     entries |= {func: partial(_of_replicated, func) for func in functions(OF_REPLICATED)}
     return entries

@@ -56,6 +56,9 @@ def _cross_entropy(
         layout = sharding.layout(input)
     probabilities = target.ndim == input.ndim and target.is_floating_point()
     each = layout.moved({dim: dim - (dim > classes) for dim in layout.dims})
+    if not (probabilities or sharding.is_tracked(target)):  # from outside: this rank's part, as the input is
+        sharding.space.check(target, each)
+        sharding.tag(target, each)
     target = sharding.moved(target, layout if probabilities else each)
     options: dict[str, Any] = {"reduction": "none"}
     if func is functional.cross_entropy:

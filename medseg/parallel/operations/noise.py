@@ -25,10 +25,17 @@ def _dropout(
 
 
 def _channel_dropout(
-    sharding: Sharding, input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+    unbatched: int | None,
+    sharding: Sharding,
+    input: torch.Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
 ) -> torch.Tensor:
+    """Drop channels; in an input of `unbatched` dimensions these are the first, as torch has it."""
     shape = sharding.shape(input)
-    return _dropped(sharding, input, p, training, (*shape[:2], *(1,) * (len(shape) - 2)), inplace)
+    kept = 1 if len(shape) == unbatched else 2
+    return _dropped(sharding, input, p, training, (*shape[:kept], *(1,) * (len(shape) - kept)), inplace)
 
 
 def _dropped(
@@ -91,7 +98,8 @@ def _filled(func: Any, dtype: Any, device: Any, args: Any, kwargs: Any, shape: A
 def table() -> Table:
     """Random numbers."""
     entries: Table = dict.fromkeys(functions("dropout"), _dropout)
-    entries |= dict.fromkeys(functions("dropout1d dropout2d dropout3d feature_dropout"), _channel_dropout)
+    for names, unbatched in (("dropout1d", 2), ("dropout2d feature_dropout", None), ("dropout3d", 4)):
+        entries |= {func: partial(_channel_dropout, unbatched) for func in functions(names)}
     for kind in ("rand", "randn"):
         entries |= {func: partial(_fresh, kind) for func in functions(kind)}
         entries |= {func: partial(_alike, kind) for func in functions(f"{kind}_like")}

@@ -29,7 +29,7 @@ def _pad(
         x = sharding.tag(padded, layout)
     for dim, axis in cut.items():
         x = _pad_cut(sharding, x, dim, axis, margins[dim], mode, 0.0 if value is None else float(value))
-    return x
+    return sharding.run(torch.clone, x) if x is input else x
 
 
 def _here(part: torch.Tensor, pad: list[int], mode: str, value: float | None) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from medseg.parallel.layout import Cut, even_bounds
@@ -107,6 +108,7 @@ def _unbind(sharding: Sharding, x: torch.Tensor, dim: int = 0) -> tuple[torch.Te
 def _expanded_index(x: torch.Tensor, index: Any) -> list[Any]:
     """One entry a dimension, with ``...`` written out."""
     entries = list(index) if isinstance(index, tuple) else [index]
+    entries = [int(entry) if isinstance(entry, np.integer) else entry for entry in entries]
     used = sum(entry is not None and entry is not Ellipsis for entry in entries)
     if any(entry is Ellipsis for entry in entries):
         place = next(number for number, entry in enumerate(entries) if entry is Ellipsis)
@@ -175,7 +177,8 @@ def _is_all(entry: Any) -> bool:
     return isinstance(entry, slice) and entry == slice(None)
 
 
-def _flip(sharding: Sharding, x: torch.Tensor, *dims: Any) -> torch.Tensor:
+def _flip(sharding: Sharding, x: torch.Tensor, *dims: Any, **named: Any) -> torch.Tensor:
+    dims = dims or (named["dims"],)
     given = dims[0] if len(dims) == 1 and isinstance(dims[0], tuple | list) else dims
     wanted = [dim % x.ndim for dim in given]
     layout = sharding.layout(x)
@@ -190,8 +193,13 @@ def _flip(sharding: Sharding, x: torch.Tensor, *dims: Any) -> torch.Tensor:
 
 
 def _roll(sharding: Sharding, x: torch.Tensor, shifts: Any, dims: Any = None) -> torch.Tensor:
+    rolled = _rolled(sharding, x, shifts, dims)
+    return sharding.run(torch.clone, x) if rolled is x else rolled
+
+
+def _rolled(sharding: Sharding, x: torch.Tensor, shifts: Any, dims: Any) -> torch.Tensor:
     if dims is None or (isinstance(dims, tuple | list) and not dims):
-        flat = _roll(sharding, sharding.run(torch.flatten, x), shifts, 0)
+        flat = _rolled(sharding, sharding.run(torch.flatten, x), shifts, 0)
         return sharding.run(torch.reshape, flat, sharding.shape(x))
     pairs = zip(shifts, dims) if isinstance(dims, tuple | list) else [(shifts, dims)]
     for shift, dim in pairs:

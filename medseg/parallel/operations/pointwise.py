@@ -1,17 +1,17 @@
 """Operations whose value at a voxel depends on that voxel alone, and facts about a tensor."""
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
+from medseg.parallel.aliases import is_in_place
 from medseg.parallel.operations.table import Table, functions
 from medseg.parallel.sharding import Handler, Sharding, Unsupported
 from medseg.parallel.space import Place
 
-__all__ = ["is_in_place", "pointwise", "table"]
+__all__ = ["pointwise", "table"]
 
 UNARY = """
     abs absolute acos acosh angle arccos arcsin arctan asin asinh atan atanh bitwise_not ceil celu clamp clamp_max
@@ -50,8 +50,6 @@ def pointwise(func: Callable, sharding: Sharding, *args: Any, **kwargs: Any) -> 
     names = [name for name, value in kwargs.items() if isinstance(value, torch.Tensor)]
     tensors = [args[number] for number in places] + [kwargs[name] for name in names]
     in_place = is_in_place(func, args, kwargs)
-    if "out" in names:
-        raise Unsupported("out= is not supported")
     if in_place:
         layout = sharding.layout(tensors[0])
         operands, goal = sharding.common(tensors)
@@ -73,27 +71,9 @@ def pointwise(func: Callable, sharding: Sharding, *args: Any, **kwargs: Any) -> 
         return func(*filled, **{**kwargs, **named})
 
     result = sharding.space.map(local, *operands, layout=goal, in_place=in_place)
+    if not isinstance(result, torch.Tensor):
+        raise Unsupported("in this form: its result is not one tensor")
     return sharding.tag(result, goal)
-
-
-def is_in_place(func: Callable, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether a call changes its first argument: ``add_``, ``__iadd__``, ``relu(x, inplace=True)``."""
-    name = getattr(func, "__name__", "")
-    if name.endswith("_") and not name.endswith("__"):
-        return True
-    if name.startswith("__i") and name != "__invert__":
-        return True
-    place = _place_of_inplace(func)
-    return bool(kwargs.get("inplace") or (place is not None and len(args) > place and args[place]))
-
-
-@cache
-def _place_of_inplace(func: Callable) -> int | None:
-    try:
-        names = list(inspect.signature(func).parameters)
-    except (TypeError, ValueError):  # a function of C without a signature has no such argument
-        return None
-    return names.index("inplace") if "inplace" in names else None
 
 
 def _holds_tensors(value: Any) -> bool:

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from medseg.parallel.layout import Cut, Layout
+from medseg.parallel.operations.reductions import extreme
 from medseg.parallel.operations.table import Table, functions
 from medseg.parallel.operations.windows import Window, as_tuple
 from medseg.parallel.sharding import Sharding, Unsupported
@@ -180,29 +181,38 @@ def _adaptive(
         wants[axis] = [(spans[axis][a][0], spans[axis][b - 1][1]) if b > a else (0, 0) for a, b in after.intervals()]
     shape = (*whole[:first], *sizes)
 
+    if (spans and all(size == 1 for size in sizes)) or (kind == "avg" and all(len(one) == 1 for one in spans.values())):
+        return _global(kind, sharding, input, tuple(wants), first, sizes, pool)
+
     def local(place: Place, part: torch.Tensor) -> torch.Tensor:
         local_shape = out.part(shape, place)
         if 0 in local_shape:
             return _nothing(part, local_shape)
-        kept = [part.shape[first + n] if first + n in layout.dims else size for n, size in enumerate(sizes)]
-        pooled = pool(part, kept)
-        for dim, axis in layout.dims.items():
-            if dim >= first:
-                cut = out.cuts[axis]
-                assert cut is not None
-                low, high = cut.own(place[axis])
-                offset = spans[axis][low][0]
-                windows = [pooled.narrow(dim, a - offset, b - a) for a, b in spans[axis][low:high]]
-                pooled = torch.cat([_over(kind, window, dim) for window in windows], dim)
-        return pooled
+        return _by_windows(pool, part, list(sizes), {
+            dim: _own_spans(spans[axis], out, axis, place) for dim, axis in layout.dims.items() if dim >= first
+        })  # fmt: skip
 
-    if all(len(one) == 1 for one in spans.values()):
-        return _global(kind, sharding, input, tuple(wants), [first + n for n in range(dimensions)], sizes, pool)
     return sharding.tag(sharding.space.map(local, Rows(input, layout, wants), layout=out), out)
 
 
-def _over(kind: str, window: torch.Tensor, dim: int) -> torch.Tensor:
-    return window.mean(dim, keepdim=True) if kind == "avg" else window.amax(dim, keepdim=True)
+def _own_spans(spans: list[tuple[int, int]], out: Layout, axis: int, place: Place) -> list[tuple[int, int]]:
+    """Input rows of each output row of this rank, among those that it has fetched."""
+    cut = out.cuts[axis]
+    assert cut is not None
+    low, high = cut.own(place[axis])
+    return [(a - spans[low][0], b - spans[low][0]) for a, b in spans[low:high]]
+
+
+def _by_windows(
+    pool: Any, part: torch.Tensor, sizes: list[int], spans: dict[int, list[tuple[int, int]]]
+) -> torch.Tensor:
+    """Pool window by window along the dimensions of `spans`."""
+    if not spans:
+        return pool(part, sizes)
+    dim, windows = next(iter(spans.items()))
+    rest = {other: windows for other, windows in spans.items() if other != dim}
+    sizes[dim - part.ndim + len(sizes)] = 1
+    return torch.cat([_by_windows(pool, part.narrow(dim, a, b - a), list(sizes), rest) for a, b in windows], dim)
 
 
 def _owners(cut: Cut, spans: Sequence[tuple[int, int]]) -> tuple[int, ...]:
@@ -212,13 +222,13 @@ def _owners(cut: Cut, spans: Sequence[tuple[int, int]]) -> tuple[int, ...]:
 
 
 def _global(
-    kind: str, sharding: Sharding, x: torch.Tensor, axes: tuple[int, ...], dims: list[int], sizes: list[int], pool: Any
+    kind: str, sharding: Sharding, x: torch.Tensor, axes: tuple[int, ...], first: int, sizes: list[int], pool: Any
 ) -> torch.Tensor:
     """Pool to one row along every dimension that is cut: every rank has the result."""
-    layout = sharding.layout(x)
-    cut_dims = [cut.dim for axis in axes if (cut := layout.cuts[axis]) is not None]
-    reduce: Any = torch.mean if kind == "avg" else torch.amax
-    x = sharding.run(reduce, x, cut_dims, keepdim=True)
+    if kind == "max":  # to one value; of equal ones the first has the gradient
+        return extreme("amax", sharding, x, tuple(range(first, x.ndim)), True, first=True)
+    cuts = [sharding.layout(x).cuts[axis] for axis in axes]
+    x = sharding.run(torch.mean, x, [cut.dim for cut in cuts if cut is not None], keepdim=True)
     layout = sharding.layout(x)
     return sharding.tag(sharding.space.map(lambda place, part: pool(part, sizes), x, layout=layout), layout)
 

@@ -12,7 +12,7 @@ from medseg.parallel.operations.table import Table, functions
 from medseg.parallel.sharding import Handler, Sharding, Unsupported
 from medseg.parallel.space import Place, Space, plain
 
-__all__ = ["table"]
+__all__ = ["extreme", "table"]
 
 LOWEST = {"amax": -torch.inf, "amin": torch.inf}
 
@@ -48,6 +48,8 @@ def _sum(
 ) -> torch.Tensor:
     dims, layout = _dims(input, dim), sharding.layout(input)
     out, axes = after_reduction(layout, dims, keepdim=keepdim)
+    if axes and dtype is None and input.dtype in (torch.float16, torch.bfloat16):  # no rounding before the last sum
+        return sharding.run(torch.Tensor.to, _sum(sharding, input, dim, keepdim, dtype=torch.float32), input.dtype)
 
     def local(place: Place, part: torch.Tensor) -> torch.Tensor:
         return part.sum(dims, keepdim=keepdim, dtype=dtype) if part.ndim else part.sum(dtype=dtype)
@@ -62,8 +64,10 @@ def _mean(
 ) -> torch.Tensor:
     whole = sharding.shape(input)
     count = prod(whole[one] for one in _dims(input, dim)) if input.ndim else 1
-    total = _sum(sharding, input, dim, keepdim, dtype=dtype)
-    return sharding.run(torch.div, total, count)
+    goal = dtype or (input.dtype if input.is_floating_point() else None)
+    wide = torch.float32 if goal in (torch.float16, torch.bfloat16) else dtype  # their sums may be too large for them
+    mean = sharding.run(torch.div, _sum(sharding, input, dim, keepdim, dtype=wide), count)
+    return mean if wide is dtype else sharding.run(torch.Tensor.to, mean, goal)
 
 
 def _variance(
@@ -79,30 +83,49 @@ def _variance(
         dim, unbiased = None, dim
     correction = (1 if unbiased in (None, True) else 0) if correction is None else correction
     count = prod(sharding.shape(input)[one] for one in _dims(input, dim)) if input.ndim else 1
-    mean = _mean(sharding, input, dim, True)
-    squares = sharding.run(torch.square, sharding.run(torch.sub, input, mean))
-    return sharding.run(torch.div, _sum(sharding, squares, dim, keepdim), max(count - correction, 0))
+    x = _wide(sharding, input)
+    mean = _mean(sharding, x, dim, True)
+    squares = sharding.run(torch.square, sharding.run(torch.sub, x, mean))
+    variance = sharding.run(torch.div, _sum(sharding, squares, dim, keepdim), max(count - correction, 0))
+    return variance if x is input else sharding.run(torch.Tensor.to, variance, input.dtype)
+
+
+def _wide(sharding: Sharding, x: torch.Tensor) -> torch.Tensor:
+    """At least single precision, in which squares are not too large."""
+    return sharding.run(torch.Tensor.float, x) if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _root(sharding: Sharding, squares: torch.Tensor) -> torch.Tensor:
+    """Square root with the gradient 0 at 0, as torch has it for norms and deviations."""
+    zero = sharding.run(torch.eq, squares, 0)
+    root = sharding.run(torch.sqrt, sharding.run(torch.masked_fill, squares, zero, 1.0))
+    return sharding.run(torch.masked_fill, root, zero, 0.0)
 
 
 def _deviation(sharding: Sharding, *args: Any, **kwargs: Any) -> torch.Tensor:
-    return sharding.run(torch.sqrt, _variance(sharding, *args, **kwargs))
+    return _root(sharding, _variance(sharding, *args, **kwargs))
 
 
 def _var_mean(sharding: Sharding, input: torch.Tensor, dim: Any = None, *args: Any, **kwargs: Any) -> Any:
     keepdim = kwargs.get("keepdim", args[1] if len(args) > 1 else False)
-    return _variance(sharding, input, dim, *args, **kwargs), _mean(sharding, input, dim, keepdim)
+    mean = _mean(sharding, input, None if isinstance(dim, bool) else dim, keepdim)
+    return _variance(sharding, input, dim, *args, **kwargs), mean
 
 
 class _Extreme(torch.autograd.Function):
-    """Largest or smallest values over ranks; the gradient is divided among equal ones, as in torch's amax."""
+    """Largest or smallest values over ranks.
+
+    The gradient is divided among equal ones, as in torch's amax, or given to the `first`, as in torch's pooling.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, space: Space, kind: str, dims: tuple[int, ...], axes: tuple[int, ...], layout: Layout, x: torch.Tensor
-    ) -> torch.Tensor:
+        ctx: Any, space: Space, kind: str, dims: tuple[int, ...], axes: tuple[int, ...], layout: Layout, first: bool,
+        x: torch.Tensor,
+    ) -> torch.Tensor:  # fmt: skip
         found = space.collect(partial(_extreme_here, kind, dims), x, axes=axes)
         out = getattr(found, kind)(0)
-        ctx.space, ctx.dims, ctx.axes, ctx.layout = space, dims, axes, layout
+        ctx.space, ctx.dims, ctx.axes, ctx.layout, ctx.first = space, dims, axes, layout, first
         ctx.save_for_backward(x, out)
         return out
 
@@ -111,11 +134,41 @@ class _Extreme(torch.autograd.Function):
         x, out = ctx.saved_tensors
         space = ctx.space
         with plain(), torch.no_grad():
-            counts = space.collect(partial(_count_equal, ctx.dims), x, out, axes=ctx.axes).sum(0)
             # every rank has the result, and uses it: its gradient is the sum over them
             total = space.summed(gradients[0], axes=ctx.axes)
-            of_x = space.parts(_spread, x, out, total / counts, layout=ctx.layout)
-        return None, None, None, None, None, of_x
+            if ctx.first:
+                whole = ctx.layout.whole(x.shape, space.place)
+                number = partial(_numbers, ctx.layout, whole, ctx.dims)
+                number_of_first = space.collect(partial(_first_equal, number, ctx.dims), x, out, axes=ctx.axes).amin(0)
+                of_x = space.parts(partial(_to_first, number), x, total, number_of_first, layout=ctx.layout)
+            else:
+                counts = space.collect(partial(_count_equal, ctx.dims), x, out, axes=ctx.axes).sum(0)
+                of_x = space.parts(_spread, x, out, total / counts, layout=ctx.layout)
+        return None, None, None, None, None, None, of_x
+
+
+def _numbers(
+    layout: Layout, whole: tuple[int, ...], dims: tuple[int, ...], place: Place, x: torch.Tensor
+) -> torch.Tensor:
+    """Number of each element of this rank's part among those of the whole, counted along `dims`."""
+    number = torch.zeros((1,) * x.ndim, dtype=torch.int64, device=x.device)
+    for dim in sorted(dims):
+        axis = layout.dims.get(dim)
+        first = 0 if axis is None else layout.cuts[axis].own(place[axis])[0]  # type: ignore[union-attr]
+        rows = torch.arange(first, first + x.shape[dim], device=x.device)
+        number = number * whole[dim] + rows.reshape(-1, *(1,) * (x.ndim - 1 - dim))
+    return number
+
+
+def _first_equal(number: Any, dims: tuple[int, ...], place: Place, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    none = torch.iinfo(torch.int64).max
+    if 0 in x.shape:
+        return torch.full_like(out, none, dtype=torch.int64)
+    return torch.where(x == out, number(place, x), none).amin(dims, keepdim=True)
+
+
+def _to_first(number: Any, place: Place, x: torch.Tensor, gradient: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
+    return torch.where(number(place, x) == first, gradient, gradient.new_zeros(()))
 
 
 def _extreme_here(kind: str, dims: tuple[int, ...], place: Place, x: torch.Tensor) -> torch.Tensor:
@@ -136,9 +189,10 @@ def _spread(place: Place, x: torch.Tensor, out: torch.Tensor, gradient: torch.Te
     return torch.where(x == out, gradient, gradient.new_zeros(()))
 
 
-def _extreme(
-    kind: str, sharding: Sharding, input: torch.Tensor, dim: Any = None, keepdim: bool = False
+def extreme(
+    kind: str, sharding: Sharding, input: torch.Tensor, dim: Any = None, keepdim: bool = False, *, first: bool = False
 ) -> torch.Tensor:
+    """Largest or smallest values; `first` where the first of equal ones shall have the gradient."""
     dims, layout = _dims(input, dim), sharding.layout(input)
     out, axes = after_reduction(layout, dims, keepdim=True)
     if not axes:
@@ -146,8 +200,8 @@ def _extreme(
         local = partial(_native_extreme, kind, dims, keepdim)
         return sharding.tag(sharding.space.map(local, input, layout=out), out)
     if any(axis not in axes for axis in layout.dims.values()):
-        return _extreme(kind, sharding, sharding.whole(input), dims, keepdim)
-    found = sharding.tag(_Extreme.apply(sharding.space, kind, dims, axes, layout, input), out)
+        return extreme(kind, sharding, sharding.whole(input), dims, keepdim)
+    found = sharding.tag(_Extreme.apply(sharding.space, kind, dims, axes, layout, first, input), out)
     return found if keepdim else sharding.run(torch.squeeze, found, dims)
 
 
@@ -163,7 +217,7 @@ def _max(
     if other is not None:
         return sharding.run(torch.maximum if kind == "amax" else torch.minimum, input, other)
     if dim is None:
-        return _extreme(kind, sharding, input)
+        return extreme(kind, sharding, input)
     return _with_indices(func, sharding, input, dim, keepdim)
 
 
@@ -209,7 +263,18 @@ def _norm(
 ) -> torch.Tensor:
     if p not in (2, 2.0, "fro", None):
         raise Unsupported(f"the norm of order {p}")
-    return sharding.run(torch.sqrt, _sum(sharding, sharding.run(torch.square, input), dim, keepdim, dtype=dtype))
+    squares = sharding.run(torch.square, _wide(sharding, input))
+    norm = _root(sharding, _sum(sharding, squares, dim, keepdim, dtype=dtype))
+    return norm if dtype or norm.dtype == input.dtype else sharding.run(torch.Tensor.to, norm, input.dtype)
+
+
+def _linalg_norm(
+    sharding: Sharding, A: torch.Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> torch.Tensor:
+    """Order 2 is the largest singular value where two dimensions are given, and so is refused."""
+    if ord not in (None, 2) or (ord == 2 and not isinstance(dim, int)):
+        raise Unsupported(f"the norm of order {ord}")
+    return _norm(sharding, A, 2, dim, keepdim, dtype)
 
 
 def table() -> Table:
@@ -221,11 +286,14 @@ def table() -> Table:
         "var": _variance,
         "std": _deviation,
         "var_mean": _var_mean,
+        "count_nonzero": _count_nonzero,
+        "norm": _norm,
     }
-    for name, handler in {**simple, "count_nonzero": _count_nonzero, "norm": _norm}.items():
+    for name, handler in simple.items():
         entries |= dict.fromkeys(functions(name), handler)
+    entries[torch.linalg.norm] = _linalg_norm
     for kind, name in (("amax", "max"), ("amin", "min")):
-        entries |= {func: partial(_extreme, kind) for func in functions(kind)}
+        entries |= {func: partial(extreme, kind) for func in functions(kind)}
         entries |= {func: partial(_max, kind, func) for func in functions(name)}
     entries |= {func: partial(_index_of, func) for func in functions("argmax argmin")}
     entries |= {func: partial(_any, func) for func in functions("any all")}

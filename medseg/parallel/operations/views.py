@@ -183,6 +183,7 @@ def _expand(sharding: Sharding, x: torch.Tensor, *sizes: Any, **named: Any) -> t
 
 def _repeat(sharding: Sharding, x: torch.Tensor, *repeats: Any) -> torch.Tensor:
     given = repeats[0] if len(repeats) == 1 and isinstance(repeats[0], tuple | list | torch.Size) else repeats
+    given = (1,) * (x.ndim - len(given)) + tuple(given)  # of `tile`, which may have fewer
     added = len(given) - x.ndim
     layout = sharding.layout(x)
     if any(given[dim + added] != 1 for dim in layout.dims):
