@@ -92,10 +92,11 @@ def join(result: torch.Tensor, source: torch.Tensor, *, moved: bool, shares: boo
 
 
 def part(tensor: torch.Tensor) -> None:
-    """Note that a tensor has got memory of its own, and its views have kept theirs."""
+    """Note that a tensor has got memory of its own and is changed, and that its views have kept theirs."""
     copy = tensor.__dict__.get(COPY)
     if copy is not None:
         setattr(tensor, COPY, _Copy(copy.group, moved=False))
+        write(tensor)
 
 
 def write(tensor: torch.Tensor) -> bool:

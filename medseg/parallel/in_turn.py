@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
 from medseg.errors import ConfigError
 from medseg.parallel.layout import Interval, Layout
@@ -82,6 +83,7 @@ class _InTurn(torch.autograd.Function):
         return Paged(results, work.layout, store, dtype=dtype)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:
         (gradient,) = gradients
         work, tensors, needs = ctx.work, ctx.saved_tensors, ctx.needs_input_grad[1:]

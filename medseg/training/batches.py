@@ -11,7 +11,6 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from medseg.data.samples import TrainingSamples
-from medseg.errors import ConfigError
 from medseg.parallel.team import Team
 from medseg.training.settings import TrainingSettings
 
@@ -46,14 +45,7 @@ def batches(
 
     Sample numbers go on where a checkpoint stopped. Each data group takes its share of a batch, each process (or slab)
     its rows, `bounds`, of every sample.
-
-    Raises
-    ------
-    ConfigError
-        When a batch cannot be shared out.
     """
-    if settings.batch_size % team.layout.data:
-        raise ConfigError(f"training.batch_size={settings.batch_size} is no multiple of layout.data={team.layout.data}")
     numbers = _numbers(len(samples), settings.batch_size, team, first_step)
     size = settings.batch_size // team.layout.data
     if team.layout.slabs > 1:

@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 from medseg.parallel.operations import (
+    autograd,
     convolution,
     factories,
     interpolation,
@@ -29,7 +30,7 @@ def operations() -> Table:
     entries: Table = {}
     for module in (
         pointwise, factories, noise, views, pieces, lines, reductions, losses, products, padding, convolution, pooling,
-        interpolation, normalisation,
+        interpolation, normalisation, autograd,
     ):  # fmt: skip
         entries |= module.table()
     return entries

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from medseg.parallel.calls import tensors_in
 from medseg.parallel.operations.pointwise import pointwise
 from medseg.parallel.operations.table import Table, functions
 from medseg.parallel.sharding import Sharding, Unsupported
@@ -37,23 +38,13 @@ def _empty_alike(sharding: Sharding, x: torch.Tensor, *size: Any, **kwargs: Any)
 
 def _of_replicated(func: Callable, sharding: Sharding, *args: Any, **kwargs: Any) -> Any:
     """Operations that are known where every rank has all the values, and not otherwise."""
-    for value in _tensors((*args, *kwargs.values())):
+    for value in tensors_in((args, kwargs)):
         if not sharding.layout(value).is_replicated:
             raise Unsupported("of a tensor that is cut")
     result = func(*args, **kwargs)
-    for value in _tensors(result if isinstance(result, tuple | list) else (result,)):
+    for value in tensors_in(result):
         sharding.replicated(value)
     return result
-
-
-def _tensors(values: Any) -> list[torch.Tensor]:
-    found: list[torch.Tensor] = []
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            found.append(value)
-        elif isinstance(value, tuple | list):
-            found += _tensors(value)
-    return found
 
 
 def _as_it_is(func: Callable, sharding: Sharding, *args: Any, **kwargs: Any) -> Any:

@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
 from medseg.parallel.layout import Layout
 from medseg.parallel.operations.pointwise import pointwise
@@ -99,6 +100,7 @@ class _Normalise(torch.autograd.Function):
         return out, mean, variance
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:
         gradient = gradients[0]
         x, weight, mean, variance = ctx.saved_tensors

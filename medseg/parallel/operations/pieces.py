@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from medseg.parallel.calls import tensors_in
 from medseg.parallel.layout import Cut, even_bounds
 from medseg.parallel.operations.table import Table, functions
 from medseg.parallel.sharding import Handler, Sharding, Unsupported
@@ -151,6 +152,8 @@ def _setitem(sharding: Sharding, x: torch.Tensor, index: Any, value: Any) -> Non
     """Set values in place: where every rank has all, or along dimensions that are not cut."""
     layout = sharding.layout(x)
     entries = _expanded_index(x, index)
+    if any(not sharding.layout(entry).is_replicated for entry in tensors_in(entries)):
+        raise Unsupported("setting values at places of which a rank has only a part")
     simple = all(isinstance(entry, int | slice) and not isinstance(entry, bool) for entry in entries)
     if not layout.is_replicated:
         if not simple or any(not _is_all(entries[dim]) for dim in layout.dims if dim < len(entries)):

@@ -26,7 +26,7 @@ SEVERAL = """
     add addcdiv addcmul arctan2 atan2 bitwise_and bitwise_or bitwise_xor copysign div divide eq fill_ floor_divide
     fmax fmin fmod ge greater greater_equal gt hypot huber lerp logaddexp logaddexp2 logical_and logical_or logical_xor
     le less less_equal lt masked_fill maximum minimum mul multiply ne not_equal pow remainder rsub sub subtract
-    true_divide type_as where xlogy zero_ copy_ nextafter heaviside float_power
+    true_divide type_as xlogy zero_ copy_ nextafter heaviside float_power
     __add__ __and__ __div__ __eq__ __floordiv__ __ge__ __gt__ __le__ __lt__ __mod__ __mul__ __ne__ __or__ __pow__
     __radd__ __rand__ __rdiv__ __rfloordiv__ __rmod__ __rmul__ __ror__ __rpow__ __rsub__ __rtruediv__ __rxor__ __sub__
     __truediv__ __xor__
@@ -71,9 +71,15 @@ def pointwise(func: Callable, sharding: Sharding, *args: Any, **kwargs: Any) -> 
         return func(*filled, **{**kwargs, **named})
 
     result = sharding.space.map(local, *operands, layout=goal, in_place=in_place)
-    if not isinstance(result, torch.Tensor):
-        raise Unsupported("in this form: its result is not one tensor")
     return sharding.tag(result, goal)
+
+
+def _where(
+    func: Callable, sharding: Sharding, condition: torch.Tensor, input: Any = None, other: Any = None
+) -> torch.Tensor:
+    if input is None or other is None:
+        raise Unsupported("with a condition alone: its places are numbers of this rank's part")
+    return pointwise(func, sharding, condition, input, other)
 
 
 def _holds_tensors(value: Any) -> bool:
@@ -124,6 +130,7 @@ def table() -> Table:
     augmented = "__iadd__ __iand__ __idiv__ __ifloordiv__ __imod__ __imul__ __ior__ __ipow__ __isub__ __ixor__"
     for func in functions(UNARY + SEVERAL + in_place + f" {augmented} __itruediv__"):
         entries[func] = partial(pointwise, func)
+    entries |= {func: partial(_where, func) for func in functions("where")}
     for func in functions(FACTS + LOCAL_CALLS):
         entries[func] = partial(_fact, func)
     for func in functions(ONE_VALUE):

@@ -6,6 +6,7 @@ from math import prod
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
 from medseg.parallel.layout import Layout
 from medseg.parallel.operations.table import Table, functions
@@ -130,6 +131,7 @@ class _Extreme(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:
         x, out = ctx.saved_tensors
         space = ctx.space
