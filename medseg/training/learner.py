@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from medseg.detectors.base import Detector
-from medseg.errors import CheckpointError
+from medseg.errors import CheckpointError, MedsegError
 from medseg.parallel.team import Team
 from medseg.planning.plan import Plan
 from medseg.training.measure import autocast, to_memory_format
@@ -59,19 +59,35 @@ class Learner:
         -------
         loss, norm : float
             Over all processes; norm of the gradient, NaN where the step was left out.
+
+        Raises
+        ------
+        MedsegError
+            When the memory is used up.
         """
         for group in self._optimizer.param_groups:
             group["lr"] = rate
+        try:
+            loss = self._loss(image, target)
+            norm = self._update(loss)
+        except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's has no type of its own
+            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+                raise
+            raise MedsegError(
+                f"memory is used up in step {number}: lower training.batch_size or sampling.patch_size, or spread "
+                "volumes over processes (layout.space) or over time (layout.slabs)"
+            ) from error
+        if math.isfinite(norm) and self._average is not None:
+            self._average.update(self.network, number)
+        return self._team.mean(float(loss.detach())), norm
+
+    def _loss(self, image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         if not self._team.spreads:
             image = to_memory_format(image, self._plan.channels_last, self._dimensions)
         with self._context:
             with autocast(self._plan.precision, self.device):
                 output = self._compiled(image)
-            loss = self._detector.loss(output, target)
-        norm = self._update(loss)
-        if math.isfinite(norm) and self._average is not None:
-            self._average.update(self.network, number)
-        return self._team.mean(float(loss.detach())), norm
+            return self._detector.loss(output, target)
 
     def _update(self, loss: torch.Tensor) -> float:
         self._optimizer.zero_grad(set_to_none=True)
