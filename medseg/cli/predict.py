@@ -30,25 +30,29 @@ def predict(
     show_reference: Annotated[bool, typer.Option(help="draw the manifest's lesions into the overlays")] = False,
     pseudonymise_names: Annotated[bool, typer.Option(help="name cases by pseudonyms, not by their files")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    space: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="processes that share each volume (default: as in training; 1: none)"),
+    ] = None,
+    slabs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=4096, help="slabs of a volume that one process takes in turn, so that it fits; 1: taken whole"
+        ),
+    ] = None,
 ) -> None:
     """Predict images in batch into a prediction folder."""
-    from medseg.inference.batch import predict_batch
-    from medseg.inference.model import load_model
+    from medseg.inference.predict import predict as predict_images
+    from medseg.parallel.ranks import current_rank
 
-    loaded = load_model(model, device=device, operating_point=threshold)
     kinds = None if save is None else [kind.strip() for kind in save.split(",") if kind.strip()]
-    result = predict_batch(
-        loaded,
-        input,
-        output,
-        subset=subset,
-        save=kinds,
-        resume=resume,
-        show_reference=show_reference,
-        hide_names=pseudonymise_names,
-    )
-    print(f"{result.path}: {result.n_cases} cases")
-    some_failed(result.failures)
+    result = predict_images(
+        model, input, output, operating_point=threshold, space=space, slabs=slabs, device=device, subset=subset,
+        save=kinds, resume=resume, show_reference=show_reference, hide_names=pseudonymise_names,
+    )  # fmt: skip
+    if current_rank().rank == 0:  # of several that torchrun has started, one speaks
+        print(f"{result.path}: {result.n_cases} cases")
+        some_failed(result.failures)
 
 
 COMMANDS = (predict,)

@@ -1,15 +1,16 @@
 """The images of one case as the channels of one slab reader, where they lie on one grid."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from types import MappingProxyType
 
 import numpy as np
 
 from medseg.data.channel_settings import ZEROS
 from medseg.data.settings import InputSettings
-from medseg.data.stacking import stack_channels
+from medseg.data.stacking import channel_notes, missing_note, stack_channels
 from medseg.imaging.slabs import SlabReader, WholeSlabs, open_slabs
-from medseg.volume import Volume
+from medseg.volume import Note, Volume
 
 __all__ = ["CaseImages", "SlabChannels", "open_images"]
 
@@ -23,15 +24,37 @@ class SlabChannels(SlabReader):
     ----------
     readers : sequence of SlabReader or None
         In the order of the channels. None: zeros.
+    names : sequence of str
+        Of the channels.
+    missing : mapping of int to Note
+        What is said of channels for which something else stands.
     """
 
-    def __init__(self, readers: Sequence[SlabReader | None]) -> None:
+    def __init__(
+        self,
+        readers: Sequence[SlabReader | None],
+        *,
+        names: Sequence[str] = ("image",),
+        missing: Mapping[int, Note] = MappingProxyType({}),
+    ) -> None:
         first = readers[0]
         if first is None:
             raise ValueError("the first channel is missing, on whose grid the others lie")
         n_channels = sum(1 if reader is None else reader.n_channels for reader in readers)
         super().__init__(first.grid, n_channels, modality=first.modality)
         self._readers, self._first = tuple(readers), first
+        self._names, self._missing = tuple(names), dict(missing)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """Those of all images so far, and what stands for missing channels."""
+        notes = list(self._first.notes)
+        for number, (name, reader) in enumerate(zip(self._names[1:], self._readers[1:]), start=1):
+            if number in self._missing:
+                notes.append(self._missing[number])
+            elif reader is not None:
+                notes += channel_notes(name, reader.notes)
+        return tuple(notes)
 
     @property
     def pixel_spacing_mm(self) -> tuple[float, float] | None:
@@ -57,7 +80,7 @@ class SlabChannels(SlabReader):
     def volume(self) -> Volume:
         """Read all of it at once."""
         array = self.read(0, self.grid.shape[0])
-        return Volume(array, self.grid, self.pixel_spacing_mm, modality=self.modality)
+        return Volume(array, self.grid, self.pixel_spacing_mm, modality=self.modality, notes=self.notes)
 
 
 class CaseImages:
@@ -92,20 +115,22 @@ class CaseImages:
             return SlabChannels(readers)
         if self._settings.registration != "none" or (rules and len(rules) != len(readers)):
             return None
-        names = [rule.name for rule in rules]
+        names = [rule.name for rule in rules] or ["image", *(f"image_{n}" for n in range(2, len(readers) + 1))]
+        missing = {}
         for number, reader in enumerate(readers):
             if reader is None:
                 fallback = rules[number].fallback if rules else None
                 if fallback is None:
                     return None
                 readers[number] = None if fallback == ZEROS else readers[names.index(fallback)]
+                missing[number] = missing_note(names[number], fallback)
         first = readers[0]
         given = [reader for reader in readers if reader is not None]
         if first is None or not all(
             reader.n_channels == 1 and reader.grid.same_as(first.grid, tolerance=SAME_GRID) for reader in given
         ):
             return None
-        return SlabChannels(readers)
+        return SlabChannels(readers, names=names, missing=missing)
 
 
 @contextmanager

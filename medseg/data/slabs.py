@@ -7,6 +7,7 @@ over which the statistics are taken and from which the result is written; on dis
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from medseg.imaging.slab_writing import create_slabs
 from medseg.imaging.slabs import SlabReader
 from medseg.volume import Grid
 
-__all__ = ["SLAB_BYTES", "prepare_slabs", "slabs_on", "write_on"]
+__all__ = ["SLAB_BYTES", "MapOnGrid", "prepare_slabs", "slabs_on", "write_on"]
 
 SLAB_BYTES = 1 << 27  # of float32 in one slab; a step holds about six of them
 
@@ -146,8 +147,19 @@ def _cut(grid: Grid, axis: int, start: int, stop: int) -> Box:
     return z, y, x
 
 
+class MapOnGrid(Protocol):
+    """A map of which parts are read: a file (`NpyRows`), or arrays."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(channel, z, y, x)."""
+
+    def read_box(self, channel: int, box: Box) -> np.ndarray:
+        """Return the voxels in `box`, (z, y, x), of a channel."""
+
+
 def slabs_on(
-    values: NpyRows,
+    values: MapOnGrid,
     grid: Grid,
     target: Grid,
     *,
@@ -159,7 +171,7 @@ def slabs_on(
 
     Parameters
     ----------
-    values : NpyRows
+    values : MapOnGrid
         The map on `grid`, one channel.
     target : Grid
         Such as that of the image as it was read.
@@ -179,7 +191,7 @@ def slabs_on(
         When the map does not fit its grid.
     """
     if values.shape != (1, *grid.shape):
-        raise GeometryError(f"{values.path}: a map of the shape {values.shape[1:]} does not fit the grid {grid.shape}")
+        raise GeometryError(f"a map of the shape {values.shape[1:]} does not fit the grid {grid.shape}")
     stop = target.shape[0] if stop is None else stop
     step = max(1, slab_bytes // (4 * target.shape[1] * target.shape[2]))
     for row in range(start, stop, step):
@@ -192,7 +204,7 @@ def slabs_on(
 
 
 def write_on(
-    values: NpyRows,
+    values: MapOnGrid,
     grid: Grid,
     target: Grid,
     path: str | Path,

@@ -13,7 +13,7 @@ from medseg.errors import GeometryError, ImageError
 from medseg.imaging import read
 from medseg.volume import Grid, Note, Volume
 
-__all__ = ["read_channels", "stack_channels"]
+__all__ = ["channel_notes", "missing_note", "read_channels", "stack_channels"]
 
 LEAST_COVERED = 0.5  # of the first image by another channel: below it they show different things
 WELL_COVERED = 0.95  # below it the user is told
@@ -87,25 +87,33 @@ def stack_channels(
     notes = list(first.notes)
     for number, (name, volume) in enumerate(zip(names[1:], volumes[1:]), start=1):
         if volume is None:
-            arrays[name], note = _instead(case_id, name, rules[number].fallback if rules else None, arrays)
-            notes.append(note)
+            fallback = rules[number].fallback if rules else None
+            arrays[name] = _instead(case_id, name, fallback, arrays)
+            notes.append(missing_note(name, fallback))
         else:
             arrays[name], own = _on_first(f"case {case_id}: {name}", name, volume, first, registration)
             notes += own
     return replace(first, array=np.concatenate(list(arrays.values())), notes=tuple(notes))
 
 
-def _instead(case_id: str, name: str, fallback: str | None, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, Note]:
+def missing_note(name: str, fallback: str | None) -> Note:
+    """Say what stands for a missing channel."""
+    used = "zeros stand in its place" if fallback == ZEROS else f"{fallback} is used in its place"
+    return Note("channel_missing", f"channel {name} is missing: {used}", warning=True)
+
+
+def channel_notes(name: str, notes: Sequence[Note]) -> list[Note]:
+    """Let the notes of a further channel's image name the channel."""
+    return [replace(note, message=f"channel {name}: {note.message}") for note in notes]
+
+
+def _instead(case_id: str, name: str, fallback: str | None, arrays: dict[str, np.ndarray]) -> np.ndarray:
     """What stands for a missing channel."""
     if fallback is None:
         raise ImageError(
             f"case {case_id}: {name} is missing and the pipeline states no fallback for it", code="missing_channel"
         )
-    used = "zeros stand in its place" if fallback == ZEROS else f"{fallback} is used in its place"
-    note = Note("channel_missing", f"channel {name} is missing: {used}", warning=True)
-    if fallback == ZEROS:
-        return np.zeros_like(next(iter(arrays.values()))[:1]), note
-    return arrays[fallback], note
+    return np.zeros_like(next(iter(arrays.values()))[:1]) if fallback == ZEROS else arrays[fallback]
 
 
 def _on_first(
@@ -117,7 +125,7 @@ def _on_first(
             f"{where} {volume.grid.shape} ({volume.grid.unit}) does not lie on image {first.grid.shape} "
             f"({first.grid.unit}); projections of one case must agree in size"
         )
-    notes = [replace(note, message=f"channel {name}: {note.message}") for note in volume.notes]
+    notes = channel_notes(name, volume.notes)
     covered = _coverage(volume.grid, first.grid)
     if covered < LEAST_COVERED:
         raise GeometryError(

@@ -1,14 +1,16 @@
 """Original and result beside each other, lesions numbered."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from medseg.data.percentiles import percentiles
 from medseg.drawing.settings import DrawingSettings
 from medseg.imaging.objects.provenance import NOTICE
+from medseg.imaging.slabs import SlabReader, WholeSlabs
 from medseg.lesion import Finding, Lesion
 from medseg.volume import Grid, Volume
 
@@ -18,49 +20,60 @@ MARGIN = 1.25  # radius of a circle over that of the lesion, so that the lesion 
 LARGEST = 4096  # pixels a side that a picture is enlarged to at most
 LEAST_RADIUS = 9  # pixels on the picture
 SCALE_BARS_MM = (100, 50, 20, 10, 5)
+DARKEST, BRIGHTEST = 0.5, 99.5  # percentiles of grey values that are black and white, unless a window is given
+SLAB_BYTES = 1 << 25  # of rows that are read at a time
+
+Slices = Callable[[int], np.ndarray]  # from the number of a slice to its voxels, shape (y, x)
 
 
 def grey_levels(image: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
-    """Map grey values to uint8 by a window, or by the 0.5 and 99.5 percentiles."""
-    low, high = window if window is not None else np.percentile(image, [0.5, 99.5])
+    """Map grey values to uint8 by a window, or by percentiles."""
+    low, high = window if window is not None else np.percentile(image, [DARKEST, BRIGHTEST])
     scaled = (image.astype(np.float32) - low) / max(float(high - low), 1e-6)
     return (np.clip(scaled, 0, 1) * 255).astype(np.uint8)
 
 
 def draw_overlay(
-    volume: Volume,
+    image: Volume | SlabReader,
     findings: Sequence[Finding],
     *,
     settings: DrawingSettings,
     lesions: Sequence[Lesion] | None = None,
-    mask: np.ndarray | None = None,
-    reference_mask: np.ndarray | None = None,
+    mask: Slices | None = None,
+    reference_mask: Slices | None = None,
 ) -> Image.Image:
     """Draw the reported findings over an image.
 
     Parameters
     ----------
-    volume : Volume
-        The input image; its first channel is shown.
+    image : Volume or SlabReader
+        The input image; its first channel is shown. Of a reader the slices that are drawn are read, and without a
+        window all rows twice, in slabs, for their percentiles.
     findings : sequence of Finding
         The findings to draw, the best first; they are numbered in this order.
     lesions : sequence of Lesion, optional
         The reference.
-    mask, reference_mask : ndarray, shape (z, y, x), optional
-        Outlined where `settings.mark` is ``contour``.
+    mask, reference_mask : callable, optional
+        Slices of masks, outlined where `settings.mark` is ``contour``.
 
     Returns
     -------
     PIL.Image.Image
         One row for each slice shown: original and result.
     """
-    rows = []
-    flips = _upside(volume.grid)
-    volume = seen_upright(volume)
-    mask, reference_mask = (None if m is None else np.flip(m, flips) for m in (mask, reference_mask))
-    levels = grey_levels(volume.array[0], settings.window)
-    for z in _slices(volume.grid, findings, lesions or (), settings.max_slices):
-        rows.append(_row(volume, levels, z, findings, lesions or (), mask, reference_mask, settings))
+    source = WholeSlabs(image) if isinstance(image, Volume) else image
+    flips = _upside(source.grid)
+    window = settings.window if settings.window is not None else _grey_range(source)
+    chosen = _slices(source.grid, findings, lesions or (), settings.max_slices)
+    # read in rising order, as compressed files want it
+    levels = {z: np.flip(grey_levels(source.read(z, z + 1)[0, 0], window), flips) for z in sorted(chosen)}
+    layers = [
+        (lambda z, layer=layer: np.flip(layer(z), flips), colour)
+        for layer, colour in ((reference_mask, settings.reference_colour), (mask, settings.found_colour))
+        if layer is not None and settings.mark == "contour"
+    ]
+    frame = _Frame(_flipped(source.grid, flips), source.pixel_spacing_mm)
+    rows = [_row(frame, levels[z], z, findings, lesions or (), layers, settings) for z in chosen]
     width = max(row.width for row in rows)
     canvas = Image.new("RGB", (width, sum(row.height for row in rows) + 18), "black")
     top = 0
@@ -69,6 +82,29 @@ def draw_overlay(
         top += row.height
     ImageDraw.Draw(canvas).text((4, top + 2), NOTICE, fill="#9e9e9e", font=ImageFont.load_default(11))
     return canvas
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The geometry of what is drawn."""
+
+    grid: Grid
+    pixel_spacing_mm: tuple[float, float] | None
+
+    @property
+    def is_projection(self) -> bool:
+        return self.grid.unit == "px"
+
+
+def _grey_range(source: SlabReader) -> tuple[float, float]:
+    step = max(1, SLAB_BYTES // (4 * source.n_channels * source.grid.shape[1] * source.grid.shape[2]))
+
+    def slabs() -> Iterator[np.ndarray]:
+        for start in range(0, source.grid.shape[0], step):
+            yield source.read(start, min(start + step, source.grid.shape[0]))[0]
+
+    low, high = percentiles(slabs, [DARKEST, BRIGHTEST])
+    return low, high
 
 
 def seen_upright(volume: Volume) -> Volume:
@@ -117,39 +153,36 @@ def _slices(grid: Grid, findings: Sequence[Finding], lesions: Sequence[Lesion], 
 
 
 def _row(
-    volume: Volume,
+    frame: _Frame,
     levels: np.ndarray,
     z: int,
     findings: Sequence[Finding],
     lesions: Sequence[Lesion],
-    mask: np.ndarray | None,
-    reference_mask: np.ndarray | None,
+    layers: Sequence[tuple[Slices, str]],
     settings: DrawingSettings,
 ) -> Image.Image:
-    grey = Image.fromarray(levels[z])
-    scale_y, scale_x = _aspect(volume)
+    grey = Image.fromarray(levels)
+    scale_y, scale_x = _aspect(frame)
     factor = max(1, min(-(-settings.min_size // grey.width), LARGEST // max(grey.size)))
     size = (round(grey.width * factor * scale_x), round(grey.height * factor * scale_y))
     original = grey.resize(size, Image.Resampling.BICUBIC).convert("RGB")
     result = original.copy()
     to_picture = np.array([size[0] / grey.width, size[1] / grey.height])
-    if settings.mark == "contour":
-        for layer, colour in ((reference_mask, settings.reference_colour), (mask, settings.found_colour)):
-            if layer is not None:
-                _outline(result, layer[z], colour)
+    for layer, colour in layers:
+        _outline(result, layer(z), colour)
     for lesion in lesions:
-        _circle(result, volume.grid, lesion, z, to_picture, settings.reference_colour, "", settings)
+        _circle(result, frame.grid, lesion, z, to_picture, settings.reference_colour, "", settings)
     for number, finding in enumerate(findings, start=1):
         label = f"{number}: {finding.score:.2f}"
-        _circle(result, volume.grid, finding, z, to_picture, settings.found_colour, label, settings)
+        _circle(result, frame.grid, finding, z, to_picture, settings.found_colour, label, settings)
     for picture in (original, result):
-        _annotate(picture, volume, z, to_picture)
+        _annotate(picture, frame, z, to_picture)
     return _joined(original, result, settings.layout)
 
 
-def _aspect(volume: Volume) -> tuple[float, float]:
+def _aspect(frame: _Frame) -> tuple[float, float]:
     """Relative height and width of a pixel, the smaller being 1."""
-    y, x = volume.grid.spacing[1:] if not volume.is_projection else (volume.pixel_spacing_mm or (1.0, 1.0))
+    y, x = frame.grid.spacing[1:] if not frame.is_projection else (frame.pixel_spacing_mm or (1.0, 1.0))
     return y / min(y, x), x / min(y, x)
 
 
@@ -213,7 +246,7 @@ def _outline(picture: Image.Image, layer: np.ndarray, colour: str) -> None:
     picture.paste(Image.fromarray(rgb))
 
 
-def _annotate(picture: Image.Image, volume: Volume, z: int, to_picture: np.ndarray) -> None:
+def _annotate(picture: Image.Image, frame: _Frame, z: int, to_picture: np.ndarray) -> None:
     """Orientation letters and slice number of volumes; a scale bar where the spacing is known."""
     draw = ImageDraw.Draw(picture)
     style: dict[str, Any] = {
@@ -221,12 +254,12 @@ def _annotate(picture: Image.Image, volume: Volume, z: int, to_picture: np.ndarr
         "stroke_width": 1,
         "stroke_fill": "black",
     }  # legible on any grey
-    if not volume.is_projection:
-        left, top = _letters(volume.grid)
+    if not frame.is_projection:
+        left, top = _letters(frame.grid)
         draw.text((3, picture.height // 2), left, fill="#bdbdbd", **style)
         draw.text((picture.width // 2, 2), top, fill="#bdbdbd", **style)
-        draw.text((3, 2), f"slice {z + 1}/{volume.grid.shape[0]}", fill="#bdbdbd", **style)
-    spacing_x = volume.grid.spacing[2] if not volume.is_projection else (volume.pixel_spacing_mm or (0, 0))[1]
+        draw.text((3, 2), f"slice {z + 1}/{frame.grid.shape[0]}", fill="#bdbdbd", **style)
+    spacing_x = frame.grid.spacing[2] if not frame.is_projection else (frame.pixel_spacing_mm or (0, 0))[1]
     if spacing_x <= 0:
         return
     for length in SCALE_BARS_MM:

@@ -3,8 +3,7 @@
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +12,19 @@ from medseg.data.annotations import read_lesions, read_mask
 from medseg.data.channel_settings import ChannelRule
 from medseg.data.channels import choose_channels
 from medseg.data.manifest import Case, load_manifest
-from medseg.data.preprocess import Prepared, prepare_image
 from medseg.data.pseudonyms import Pseudonyms, without_paths
-from medseg.data.stacking import read_channels
 from medseg.errors import ConfigError, ImageError, ManifestError, MedsegError, OutputError
 from medseg.files import exclusive, files_below
 from medseg.imaging import ImageSource, find_inputs
 from medseg.imaging.formats import split_member
 from medseg.inference.model import Model
 from medseg.inference.prediction_folder import CaseRecord, PredictionFolder
+from medseg.inference.reading import CaseImage, read_ahead
 from medseg.inference.results import Reference, check_save, check_source, default_save, save_results
+from medseg.parallel.errors import RankError
+from medseg.parallel.signs import busy, is_lost_connection
 from medseg.progress import Progress
-from medseg.volume import Note, Volume
+from medseg.volume import Note
 
 __all__ = ["PredictResult", "predict_batch"]
 
@@ -65,8 +65,12 @@ def predict_batch(
     resume: bool = False,
     show_reference: bool = False,
     hide_names: bool = False,
+    scratch: Path | None = None,
 ) -> PredictResult:
     """Predict every image of `source` into a prediction folder.
+
+    Where the model's volumes are spread, images are read in slabs and prepared in files, and masks and maps are written
+    in slabs.
 
     Parameters
     ----------
@@ -81,6 +85,9 @@ def predict_batch(
         Draw the manifest's lesions into the overlays (never into any figure).
     hide_names : bool
         Name cases by keyed hashes and not by the stems of their files, which may be patients' names.
+    scratch : Path, optional
+        Folder for files of the two images in work, which all processes that share a volume must see; the system's
+        place for temporary ones unless given.
 
     Raises
     ------
@@ -119,7 +126,7 @@ def predict_batch(
         }
         if named:  # before the first case: a run that is killed must go on under the same names
             pseudonyms.save(named)
-        return _predict_all(model, inputs, folder, save, resume=resume, show_reference=show_reference)
+        return _predict_all(model, inputs, folder, save, resume=resume, show_reference=show_reference, scratch=scratch)
 
 
 def _predict_all(
@@ -130,6 +137,7 @@ def _predict_all(
     *,
     resume: bool,
     show_reference: bool,
+    scratch: Path | None,
 ) -> PredictResult:
     stamps = {item.case_id: _stamp(item) for item in inputs}
     done = folder.done(stamps) if resume else {}
@@ -137,8 +145,8 @@ def _predict_all(
     todo = [item for item in inputs if item.case_id not in done]
     with Progress("predicting", len(inputs)) as progress:
         progress.update(len(records))
-        for item, volume, prepared, reason in _read_ahead(model, todo):
-            record = _predict_one(model, item, volume, prepared, reason, folder, save, show_reference)
+        for item, image, reason in read_ahead(todo, model, scratch=scratch):
+            record = _predict_one(model, item, image, reason, folder, save, show_reference)
             record.source_stamp = stamps[item.case_id]
             folder.add(record)
             records.append(record)
@@ -202,37 +210,10 @@ def _stamp(item: _Input) -> str:
     return hashlib.sha256("/".join(facts).encode()).hexdigest()
 
 
-def _read_ahead(model: Model, items: list[_Input]) -> Iterator[tuple[_Input, Volume | None, Prepared | None, str]]:
-    """Read and prepare the next image on a thread while the network runs over this one."""
-
-    def load(item: _Input) -> tuple[Volume | None, Prepared | None, str]:
-        try:
-            if item.refused:
-                raise ImageError(item.refused)
-            volume = read_channels(item.images, item.case_id, model.pipeline.input)
-            return volume, prepare_image(volume, model.pipeline.input, spacing=model.plan.spacing_mm), ""
-        except MedsegError as error:
-            return None, None, str(error)
-        except FileNotFoundError as error:
-            return None, None, f"file is missing: {error.filename}"
-        except Exception as error:  # a batch goes on past whatever one case does to a reader
-            logger.debug("case %s", item.case_id, exc_info=True)
-            return None, None, f"cannot be read ({type(error).__name__}: {error})"
-
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(load, items[0]) if items else None
-        for number, item in enumerate(items):
-            assert future is not None
-            volume, prepared, reason = future.result()
-            future = pool.submit(load, items[number + 1]) if number + 1 < len(items) else None
-            yield item, volume, prepared, reason
-
-
 def _predict_one(
     model: Model,
     item: _Input,
-    volume: Volume | None,
-    prepared: Prepared | None,
+    image: CaseImage | None,
     reason: str,
     folder: PredictionFolder,
     save: Sequence[str],
@@ -245,22 +226,27 @@ def _predict_one(
         record.training_case = True
     elif item.case is not None:  # of a bare file it is not known whose it is
         record.training_case = False
-    if volume is None or prepared is None:
+    if image is None:
         record.status, record.error = "failed", without_paths(reason, item.files)
         logger.error("case %s failed: %s", item.case_id, record.error)
         return record
-    record.warnings = [note.message for note in (*item.notes, *volume.notes) if note.warning]
-    if outside := model.out_of_scope(volume):
+    record.warnings = [note.message for note in (*item.notes, *image.notes) if note.warning]
+    if outside := model.out_of_scope(image.source):
         record.status, record.error = "out_of_scope", outside
         logger.warning("case %s is out of scope: %s", item.case_id, record.error)
         return record
     try:
-        prediction = model.predict_prepared(prepared, full_size=bool(save))
-        reference = _reference(item, volume) if show_reference else Reference()
-        save_results(folder.case_folder(item.case_id), item.files[0], volume, prediction, model, save, reference)
-    except OutputError:
-        raise  # the folder cannot be written: no fault of the case
+        prediction = model.predict_prepared(image.prepared)
+        with busy():
+            reference = _reference(item, image) if show_reference else Reference()
+            save_results(
+                folder.case_folder(item.case_id), item.files[0], image.source, prediction, model, save, reference
+            )
+    except (OutputError, RankError):
+        raise  # the folder cannot be written, or another process is lost: no fault of the case
     except Exception as error:
+        if is_lost_connection(error):
+            raise
         known = isinstance(error, MedsegError)
         text = str(error) if known else f"{type(error).__name__}: {error}"
         record.status, record.error = "failed", without_paths(text, item.files)
@@ -269,13 +255,14 @@ def _predict_one(
         return record
     record.score, record.findings = prediction.score, prediction.findings
     record.predicted_label = prediction.class_index
-    record.pixel_spacing_mm = volume.pixel_spacing_mm
+    record.pixel_spacing_mm = image.source.pixel_spacing_mm
     record.seconds = round(time.monotonic() - began, 3)
     return record
 
 
-def _reference(item: _Input, volume: Volume) -> Reference:
+def _reference(item: _Input, image: CaseImage) -> Reference:
     if item.case is None:
         return Reference()
-    lesions = read_lesions(item.case, volume.grid, volume.pixel_spacing_mm) or ()
-    return Reference(lesions, read_mask(item.case, volume.grid))
+    grid = image.source.grid
+    lesions = read_lesions(item.case, grid, image.source.pixel_spacing_mm) or ()
+    return Reference(lesions, read_mask(item.case, grid))

@@ -10,23 +10,25 @@ from torch import nn
 
 from medseg.config import Pipeline, load_pipeline
 from medseg.data.preprocess import Prepared, prepare_image
-from medseg.data.resample import resample
 from medseg.detectors.base import Detector
 from medseg.detectors.candidates import to_finding
 from medseg.detectors.factory import build_detector
 from medseg.detectors.settings import ClassificationSettings, SegmentationSettings
 from medseg.errors import CheckpointError, ConfigError, ImageError
 from medseg.files import content_hash, read_json
+from medseg.imaging.slabs import SlabReader
+from medseg.inference.result_map import ResultMap
 from medseg.inference.spread import SpreadMaps
 from medseg.inference.windows import predict_maps
 from medseg.lesion import Finding
 from medseg.networks.factory import build_network
 from medseg.parallel.settings import LayoutSettings
+from medseg.parallel.signs import busy
 from medseg.parallel.team import Team
 from medseg.planning.plan import Plan, read_plan
 from medseg.volume import Volume
 
-__all__ = ["Model", "Prediction", "load_model", "resolve_device"]
+__all__ = ["Model", "Prediction", "in_turn", "load_model", "pipeline_of", "resolve_device"]
 
 WEIGHTS = Path("checkpoints") / "model.pt"
 
@@ -43,12 +45,12 @@ class Prediction:
         Of the case: that of its best candidate (0 without one), or the probability of class 1.
     class_index : int or None
         Predicted class, for classification.
-    probability : ndarray of float32, shape (z, y, x), or None
-        In the geometry of the input: largest probability (or heat) over the classes.
-    mask : ndarray of uint8, shape (z, y, x), or None
-        In the geometry of the input, for segmentation.
     operating_point : float
         Score from which a finding is reported.
+    map : ResultMap or None
+        Largest probability (or heat) over the classes; gives slabs in the geometry of the input.
+    mask_threshold : float or None
+        Probability from which a voxel belongs to the mask, for segmentation.
     """
 
     findings: list[Finding]
@@ -56,8 +58,24 @@ class Prediction:
     operating_point: float
     class_index: int | None = None
     class_probabilities: tuple[float, ...] = ()
-    probability: np.ndarray | None = None
-    mask: np.ndarray | None = None
+    map: ResultMap | None = None
+    mask_threshold: float | None = None
+
+    @property
+    def probability(self) -> np.ndarray | None:
+        """The map in the geometry of the input, float32 of shape (z, y, x), made anew each time."""
+        return None if self.map is None else self.map.rows(0, self.map.source.shape[0])
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        """The mask in the geometry of the input, uint8 of shape (z, y, x), made anew each time; for segmentation."""
+        return None if self.mask_threshold is None else self.mask_rows(0, self.map.source.shape[0])  # type: ignore[union-attr]
+
+    def mask_rows(self, start: int, stop: int) -> np.ndarray:
+        """Return rows `start` to `stop` of the mask, uint8 of shape (stop - start, y, x)."""
+        assert self.map is not None
+        assert self.mask_threshold is not None
+        return self.map.rows(start, stop, threshold=self.mask_threshold)
 
     @property
     def reported(self) -> list[Finding]:
@@ -139,7 +157,7 @@ class Model:
             autocast=self._autocast,
         )  # fmt: skip
 
-    def out_of_scope(self, volume: Volume) -> str:
+    def out_of_scope(self, volume: Volume | SlabReader) -> str:
         """Why an image is not one that the model is for, as far as the file says what it is; empty if it may be."""
         domain = self.pipeline.input.modality
         if not domain or not volume.modality or volume.modality in domain:
@@ -159,26 +177,31 @@ class Model:
         prepared = prepare_image(volume, self.pipeline.input, spacing=self.plan.spacing_mm)
         return self.predict_prepared(prepared)
 
-    def predict_prepared(self, prepared: Prepared, *, full_size: bool = True) -> Prediction:
-        """Find lesions in an image that is prepared already; `full_size` also brings maps to the input's grid."""
+    def predict_prepared(self, prepared: Prepared) -> Prediction:
+        """Find lesions in an image that is prepared already.
+
+        This process holds the maps of the working grid (mapped from a file from 1 GiB on) and what the detector makes
+        of them while it looks for candidates: for masks two more values a voxel.
+        """
         if isinstance(self.pipeline.detector, ClassificationSettings):
             return self._classify(prepared)
         maps = self.maps(prepared)
         _refuse_not_finite(maps)
         n_classes = len(self.pipeline.classes)
         settings = self.pipeline.inference
-        candidates = self.detector.decode(maps, min_score=settings.min_score, max_candidates=settings.max_candidates)
+        with busy():
+            candidates = self.detector.decode(
+                maps, min_score=settings.min_score, max_candidates=settings.max_candidates
+            )
         findings = [
             to_finding(c, working=prepared.grid, source=prepared.source, classes=self.pipeline.classes)
             for c in candidates
         ]
-        probability = mask = None
-        if full_size:
-            probability = resample(maps[:n_classes].max(axis=0), prepared.grid, prepared.source, smooth=False)
-            if isinstance(self.pipeline.detector, SegmentationSettings):
-                mask = (probability >= self.mask_threshold).astype(np.uint8)
-        score = findings[0].score if findings else 0.0
-        return Prediction(findings, score, self.operating_point, probability=probability, mask=mask)
+        return Prediction(
+            findings, findings[0].score if findings else 0.0, self.operating_point,
+            map=ResultMap(maps[:n_classes], prepared.grid, prepared.source),
+            mask_threshold=self.mask_threshold if self.makes_mask else None,
+        )  # fmt: skip
 
     @property
     def mask_threshold(self) -> float:
@@ -207,7 +230,7 @@ class Model:
 
 
 def _refuse_not_finite(output: np.ndarray) -> None:
-    if not np.isfinite(output).all():
+    if not all(np.isfinite(row).all() for row in output.reshape(-1, *output.shape[2:])):
         raise ImageError("the network's output is not finite: is the model damaged, or are the grey values extreme?")
 
 
@@ -237,6 +260,9 @@ def load_model(
 ) -> Model:
     """Load the model of a run folder.
 
+    A model whose volumes were spread over processes (or slabs) in training takes as many slabs in turn here, so that
+    memory stays bounded; a `team` of one process without slabs makes it take volumes whole.
+
     Parameters
     ----------
     path : str or Path
@@ -254,11 +280,7 @@ def load_model(
     from medseg.training.checkpoint import load_checkpoint
 
     run = Path(path)
-    if not run.is_dir():
-        raise CheckpointError(f"model {path}: no such folder; expected a run made by `medseg train`")
-    if not (run / "pipeline.yaml").is_file():
-        raise CheckpointError(f"model {path}: holds no pipeline.yaml, so it is not a run of `medseg train`")
-    pipeline = load_pipeline(run / "pipeline.yaml")
+    pipeline = pipeline_of(run)
     if operating_point is not None:
         inference = pipeline.inference.model_copy(update={"operating_point": operating_point})
         pipeline = pipeline.model_copy(update={"inference": inference})
@@ -272,13 +294,38 @@ def load_model(
     except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
         raise CheckpointError(f"{run / WEIGHTS}: damaged, or does not fit the run's pipeline.yaml") from error
     if team is None:
-        team = Team(LayoutSettings(slabs=pipeline.layout.slabs, keep=pipeline.layout.keep), resolve_device(device))
+        own = resolve_device(device)
+        team = Team(in_turn(pipeline.layout, max(pipeline.layout.space, pipeline.layout.slabs), own), own)
     network.to(team.device).eval()
     splits = _splits(run)
     return Model(
         pipeline, plan, network, detector, calibration, splits.get("cases", {}),
         frozenset(splits.get("training_patients", ())), content_hash([run / WEIGHTS]), team,
     )  # fmt: skip
+
+
+def pipeline_of(run: Path) -> Pipeline:
+    """Read the pipeline of a run.
+
+    Raises
+    ------
+    CheckpointError
+        When the folder is not a run.
+    """
+    if not run.is_dir():
+        raise CheckpointError(f"model {run}: no such folder; expected a run made by `medseg train`")
+    if not (run / "pipeline.yaml").is_file():
+        raise CheckpointError(f"model {run}: holds no pipeline.yaml, so it is not a run of `medseg train`")
+    return load_pipeline(run / "pipeline.yaml")
+
+
+def in_turn(trained: LayoutSettings, slabs: int, device: torch.device) -> LayoutSettings:
+    """Return the layout of one process that takes so many slabs in turn.
+
+    Unless the run had slabs itself, those of a CPU wait in files: in its memory they would save nothing.
+    """
+    keep = trained.keep if trained.slabs > 1 or device.type != "cpu" else "disk"
+    return LayoutSettings(slabs=slabs, keep=keep)
 
 
 def _splits(run: Path) -> dict[str, Any]:

@@ -12,13 +12,12 @@ import medseg
 from medseg.drawing import draw_overlay
 from medseg.errors import ConfigError, ImageError, OutputError
 from medseg.files import atomic_path
-from medseg.imaging import write_map, write_mask
 from medseg.imaging.dicom.source import SourceSeries, read_source
 from medseg.imaging.formats import format_of, split_member
 from medseg.imaging.objects.provenance import Provenance
+from medseg.imaging.slabs import SlabReader
 from medseg.inference.model import Model, Prediction
 from medseg.lesion import Lesion
-from medseg.volume import Volume
 
 __all__ = ["SAVEABLE", "Reference", "check_save", "check_source", "default_save", "save_results"]
 
@@ -64,37 +63,43 @@ def _can(model: Model, kind: str) -> bool:
 
 
 def save_results(
-    folder: Path, image: str, volume: Volume, prediction: Prediction, model: Model, save: Sequence[str],
+    folder: Path, image: str, source: SlabReader, prediction: Prediction, model: Model, save: Sequence[str],
     reference: Reference,
 ) -> None:  # fmt: skip
     """Write the chosen results of one case into `folder`.
+
+    Mask and map are written slab by slab, and an overlay reads the slices that it draws; ``seg`` and ``pm`` are built
+    from the whole mask (uint8) and map (float32).
 
     Parameters
     ----------
     image : str
         The first image as `medseg.imaging.read` takes it: DICOM results refer to its instances.
+    source : SlabReader
+        The image that was predicted.
 
     Raises
     ------
     ImageError
         When DICOM results are asked for of an image that is not DICOM.
     """
-    if "mask" in save and prediction.mask is not None:
-        write_mask(folder / "mask.nii.gz", prediction.mask, volume.grid)
-    if "probability" in save and prediction.probability is not None:
-        write_map(folder / "probability.nii.gz", prediction.probability, volume.grid)
+    if "mask" in save and prediction.map is not None:
+        prediction.map.write(folder / "mask.nii.gz", threshold=prediction.mask_threshold)
+    if "probability" in save and prediction.map is not None:
+        prediction.map.write(folder / "probability.nii.gz")
     picture = None
     if "overlay" in save or "sc" in save:
         picture = draw_overlay(
-            volume, prediction.reported, mask=prediction.mask, settings=model.pipeline.drawing,
-            lesions=reference.lesions, reference_mask=reference.mask,
+            source, prediction.reported, settings=model.pipeline.drawing, lesions=reference.lesions,
+            mask=None if prediction.mask_threshold is None else lambda z: prediction.mask_rows(z, z + 1)[0],
+            reference_mask=None if reference.mask is None else reference.mask.__getitem__,
         )  # fmt: skip
     if picture is not None and "overlay" in save:
         with atomic_path(folder / "overlay.png") as temporary:
             picture.save(temporary, format="PNG")
     objects = [kind for kind in OBJECTS if kind in save]
     if objects:
-        _save_objects(folder, _source(image), volume, prediction, model, objects, picture)
+        _save_objects(folder, _series(image), source, prediction, model, objects, picture)
 
 
 def check_source(save: Sequence[str], images: Iterable[str]) -> None:
@@ -115,7 +120,7 @@ def _is_dicom(image: str) -> bool:
     return path.is_dir() or format_of(path) == "dicom"
 
 
-def _source(image: str) -> SourceSeries:
+def _series(image: str) -> SourceSeries:
     if not _is_dicom(image):
         raise ImageError(f"{image}: DICOM results refer to DICOM images, which this is not; leave them out of --save")
     path, member = split_member(image)
@@ -123,15 +128,15 @@ def _source(image: str) -> SourceSeries:
 
 
 def _save_objects(
-    folder: Path, source: SourceSeries, volume: Volume, prediction: Prediction, model: Model, kinds: Sequence[str],
-    picture: Image.Image | None,
+    folder: Path, series: SourceSeries, source: SlabReader, prediction: Prediction, model: Model,
+    kinds: Sequence[str], picture: Image.Image | None,
 ) -> None:  # fmt: skip
     from medseg.imaging.objects.write import write_object
 
     segmentation = None
     for kind in kinds:
         try:
-            built = _built(kind, source, volume, prediction, model, segmentation, picture)
+            built = _built(kind, series, source, prediction, model, segmentation, picture)
         except OutputError as error:  # a fault of the case, which must not end the batch as a full disk does
             raise ImageError(str(error)) from error
         segmentation = built if kind == "seg" else segmentation
@@ -139,7 +144,7 @@ def _save_objects(
 
 
 def _built(
-    kind: str, source: SourceSeries, volume: Volume, prediction: Prediction, model: Model, segmentation: Any,
+    kind: str, series: SourceSeries, source: SlabReader, prediction: Prediction, model: Model, segmentation: Any,
     picture: Image.Image | None,
 ) -> Any:  # fmt: skip
     from medseg.imaging.objects.capture import build_capture
@@ -148,22 +153,24 @@ def _built(
     from medseg.imaging.objects.report import build_report
     from medseg.imaging.objects.segmentation import build_segmentation
 
-    pipeline, grid = model.pipeline, volume.grid
+    pipeline, grid = model.pipeline, source.grid
     provenance = Provenance(pipeline.name, medseg.__version__, model.digest)
     common: dict[str, Any] = {"settings": pipeline.results, "provenance": provenance}
     if kind == "seg":
-        assert prediction.mask is not None  # `check_save`
+        mask = prediction.mask
+        assert mask is not None  # `check_save`
         return build_segmentation(
-            prediction.mask, grid, source, classes=pipeline.classes[:1], probability=prediction.probability, **common
+            mask, grid, series, classes=pipeline.classes[:1], probability=prediction.probability, **common
         )
     if kind == "sr":
         return build_report(
-            prediction.reported, grid, source, pixel_spacing_mm=volume.pixel_spacing_mm, segmentation=segmentation,
+            prediction.reported, grid, series, pixel_spacing_mm=source.pixel_spacing_mm, segmentation=segmentation,
             operating_point=prediction.operating_point, **common,
         )  # fmt: skip
     if kind == "pm":
-        assert prediction.probability is not None
-        return build_parametric_map(prediction.probability, grid, source, provenance=provenance)
+        probability = prediction.probability
+        assert probability is not None
+        return build_parametric_map(probability, grid, series, provenance=provenance)
     if kind == "sc":
-        return build_capture([np.asarray(picture)], source, provenance=provenance)
-    return build_presentation(prediction.reported, grid, source, window=pipeline.drawing.window, **common)
+        return build_capture([np.asarray(picture)], series, provenance=provenance)
+    return build_presentation(prediction.reported, grid, series, window=pipeline.drawing.window, **common)

@@ -4,7 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from medseg.parallel.checkpointing import checkpoint_contexts
     from medseg.parallel.errors import RankError, UnsupportedOperation
+    from medseg.parallel.gradients import arrange_gradients, reduce_gradients
     from medseg.parallel.layout import Cut, Layout
     from medseg.parallel.sharding import layout_of
     from medseg.parallel.slabwise import out_of_core
@@ -15,8 +17,11 @@ __all__ = [
     "Layout",
     "RankError",
     "UnsupportedOperation",
+    "arrange_gradients",
+    "checkpoint_contexts",
     "layout_of",
     "out_of_core",
+    "reduce_gradients",
     "replicate",
     "spatial_parallel",
 ]
@@ -26,8 +31,11 @@ _HOMES = {
     "Layout": "layout",
     "RankError": "errors",
     "UnsupportedOperation": "errors",
+    "arrange_gradients": "gradients",
+    "checkpoint_contexts": "checkpointing",
     "layout_of": "sharding",
     "out_of_core": "slabwise",
+    "reduce_gradients": "gradients",
     "replicate": "spatial",
     "spatial_parallel": "spatial",
 }

@@ -15,9 +15,11 @@ import torch
 __all__ = ["is_in_place", "is_outdated", "is_view_of", "join", "part", "write"]
 
 COPY = "_medseg_copy"  # attribute of a tensor that has aliases
-VIEWS = frozenset(
-    ["permute", "transpose", "swapaxes", "swapdims", "t", "movedim", "moveaxis", "unsqueeze", "squeeze", "reshape", "view", "flatten", "unflatten", "expand", "broadcast_to", "view_as", "reshape_as", "expand_as", "narrow", "select", "split", "split_with_sizes", "chunk", "unbind", "diagonal", "detach", "data", "__getitem__"]
-)
+VIEWS = frozenset({
+    "permute", "transpose", "swapaxes", "swapdims", "t", "movedim", "moveaxis", "unsqueeze", "squeeze", "reshape",
+    "view", "flatten", "unflatten", "expand", "broadcast_to", "view_as", "reshape_as", "expand_as", "narrow", "select",
+    "split", "split_with_sizes", "chunk", "unbind", "diagonal", "detach", "data",
+})  # fmt: skip
 
 
 class _Group:

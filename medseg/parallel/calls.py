@@ -11,7 +11,12 @@ from medseg.parallel.errors import Unsupported
 
 __all__ = ["fits", "foreign_function", "tensors_in", "usual_arguments"]
 
-KNOWN_FUNCTIONS = frozenset({"monai.networks.blocks.activation.SwishImplementation"})  # work voxel by voxel
+KNOWN_FUNCTIONS = frozenset(
+    {
+        "monai.networks.blocks.activation.SwishImplementation",  # works voxel by voxel
+        "torch.nn.parallel.distributed._DDPSink",  # changes nothing
+    }
+)
 SYNONYMS = {"axis": "dim", "keepdims": "keepdim"}
 
 

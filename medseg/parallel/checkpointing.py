@@ -7,19 +7,21 @@ whose last stored tensors are in different places (one of them may have no rows)
 places, and wait for each other's messages.
 """
 
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from torch._C._dynamo.eval_frame import get_eval_frame_callback
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils import checkpoint as torch_checkpoint
 
 from medseg.errors import ConfigError
 from medseg.parallel.errors import UnsupportedOperation
 
-__all__ = ["Resumable", "checkpoint_contexts"]
+__all__ = ["Resumable", "active", "checkpoint_contexts", "refuse_compiler"]
 
 _NAME = "torch.utils.checkpoint.checkpoint"
 _Frame: Any = torch_checkpoint._CheckpointFrame
@@ -49,7 +51,7 @@ class Resumable(TorchFunctionMode):
         """Note it for the tensor that stands for the same when the region is computed again."""
         raise NotImplementedError
 
-    def push(self) -> bool:
+    def start(self) -> bool:
         """Become active; False where a context that agrees is active already.
 
         Raises
@@ -59,6 +61,7 @@ class Resumable(TorchFunctionMode):
         """
         if torch._C._is_torch_function_all_disabled():
             raise ConfigError("a sharding context cannot be entered where torch functions cannot be overridden")
+        refuse_compiler()
         outer = active()
         if outer is not None and not self.agrees(outer):
             raise ConfigError("a sharding context cannot be entered inside of another one")
@@ -68,13 +71,25 @@ class Resumable(TorchFunctionMode):
             super().__enter__()
         return outer is None
 
-    def pop(self, *error: Any) -> bool:
+    def finish(self, *error: Any) -> bool:
         """Leave; whether this was active itself."""
         pushed = self._pushed.pop()
         if pushed:
             super().__exit__(*error)
             _patches.release()
         return pushed
+
+
+def refuse_compiler() -> None:
+    """Raise an error where ``torch.compile`` traces this, or what called this: it would trace past the context.
+
+    Raises
+    ------
+    UnsupportedOperation
+    """
+    if torch.compiler.is_compiling() or callable(get_eval_frame_callback()):
+        reason = "enter the context outside of what is compiled, and compile before the first context is entered"
+        raise UnsupportedOperation("torch.compile", "", reason)
 
 
 def active() -> Resumable | None:
@@ -167,15 +182,21 @@ _plain_forward = _Reentrant.forward
 
 
 class _Patches:
-    """Replaces what torch's checkpointing is made of while a sharding context is active in any thread."""
+    """Replaces what torch's checkpointing is made of while a sharding context is active in any thread.
+
+    Meanwhile what ``torch.compile`` made runs as it is written: a compiler would trace past the context.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._users = 0
+        self._stance: Any = None
 
     def acquire(self) -> None:
         with self._lock:
             self._users += 1
+            if self._stance is None and "torch._dynamo" in sys.modules:
+                self._stance = torch.compiler.set_stance("force_eager")
             if self._users == 1:
                 torch_checkpoint._CheckpointFrame = _frame  # type: ignore[assignment, misc]
                 _Reentrant.forward = staticmethod(_forward_of_reentrant)
@@ -186,6 +207,9 @@ class _Patches:
             if self._users == 0:
                 torch_checkpoint._CheckpointFrame = _Frame  # type: ignore[misc]
                 _Reentrant.forward = staticmethod(_plain_forward)
+                if self._stance is not None:
+                    self._stance.__exit__(None, None, None)
+                    self._stance = None
 
 
 _patches = _Patches()

@@ -13,7 +13,9 @@ import torch
 from medseg.parallel.layout import Cut, Interval
 from medseg.parallel.messages import Line
 
-__all__ = ["Halo", "clipped", "fetch_halo", "give_back", "memory_format", "overlap", "padding_of", "with_halo"]
+__all__ = [
+    "Halo", "clipped", "fetch_halo", "give_back", "memory_format", "nothing", "overlap", "padding_of", "with_halo",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +60,19 @@ def memory_format(x: torch.Tensor) -> torch.memory_format:
     if last is not None and x.is_contiguous(memory_format=last) and not x.is_contiguous():
         return last
     return torch.contiguous_format
+
+
+def nothing(shape: Sequence[int], *tensors: torch.Tensor) -> torch.Tensor:
+    """Return the empty result of a rank that has no rows, made of `tensors` as the results of other ranks are.
+
+    It belongs to the graph of all of them: the messages of the backward pass need both ends, and parameters have
+    gradients on every rank.
+    """
+    out = tensors[0].new_zeros(shape)
+    for tensor in tensors:
+        if tensor.is_floating_point():
+            out = out + tensor.flatten()[:0].sum().to(out.dtype)
+    return out
 
 
 def _part(x: torch.Tensor, dim: int, low: int, high: int) -> torch.Tensor:

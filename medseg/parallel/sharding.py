@@ -9,7 +9,7 @@ from torch import nn
 from medseg.errors import ConfigError
 from medseg.parallel import aliases
 from medseg.parallel.calls import fits, foreign_function, tensors_in, usual_arguments
-from medseg.parallel.checkpointing import Resumable
+from medseg.parallel.checkpointing import Resumable, refuse_compiler
 from medseg.parallel.errors import Unsupported, UnsupportedOperation
 from medseg.parallel.layout import Cut, Layout
 from medseg.parallel.space import Place, Rows, Space
@@ -50,12 +50,12 @@ class Sharding(Resumable):
         self._moves = 0
 
     def __enter__(self) -> "Sharding":
-        if self.push():
+        if self.start():
             self._modules.watch()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if self.pop(*error):
+        if self.finish(*error):
             self._modules.leave()
 
     def resumed(self) -> "Sharding":
@@ -79,6 +79,7 @@ class Sharding(Resumable):
 
     def __torch_function__(self, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry out one operation."""
+        refuse_compiler()
         getter = getattr(func, "__self__", None) if getattr(func, "__name__", "") == "__get__" else None
         handler = self._table.get(func if getter is None else getter)
         if handler is None:
@@ -110,9 +111,9 @@ class Sharding(Resumable):
     def _check_operands(self, func: Callable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         for tensor in tensors_in((args, *kwargs.values())):
             self.check_known(tensor)
-        if args and isinstance(args[0], torch.Tensor) and aliases.is_in_place(func, args, kwargs):
-            if not aliases.write(args[0]):
-                raise Unsupported("it changes in place what is a view on one device and a copy here")
+        changes = args and isinstance(args[0], torch.Tensor) and aliases.is_in_place(func, args, kwargs)
+        if changes and not aliases.write(args[0]):
+            raise Unsupported("it changes in place what is a view on one device and a copy here")
 
     def check_known(self, tensor: torch.Tensor) -> None:
         """Refuse a tensor that does not hold, or whose gradient would not be, what it is on one device.
@@ -124,7 +125,11 @@ class Sharding(Resumable):
         if aliases.is_outdated(tensor):
             raise Unsupported("a view or the origin of this tensor was changed in place, which it has missed")
         made = foreign_function(tensor)
-        if made is None or tensor.__dict__.get(OUTSIDE) is made:
+        if made is None:
+            if not (TAG in tensor.__dict__ or isinstance(tensor, nn.Parameter)) and self._modules.made_inside(tensor):
+                raise Unsupported("it is given a tensor that was made past the context, by a scripted function perhaps")
+            return
+        if tensor.__dict__.get(OUTSIDE) is made:
             return
         if TAG in tensor.__dict__ or self._modules.made_inside(tensor):
             raise Unsupported(f"it is given what the autograd function {made.__name__} has made, which is not known")

@@ -230,19 +230,6 @@ class _Lean(torch.autograd.Function):
         return None, None, None, None, of_rows, *of_others
 
 
-def _connected(result: torch.Tensor, operands: Sequence[Any]) -> torch.Tensor:
-    """Let nothing belong to the graph of what it was made of: the messages of the backward pass have two ends.
-
-    A rank without rows may have taken a short way to its result, which the others have not.
-    """
-    if result.numel() or not result.is_floating_point() or not torch.is_grad_enabled():
-        return result
-    for operand in operands:
-        if isinstance(operand, torch.Tensor) and operand.requires_grad:
-            result = result + operand.flatten()[:0].sum().to(result.dtype)
-    return result
-
-
 class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, lines: Sequence[Line]) -> torch.Tensor:
@@ -306,9 +293,7 @@ class ProcessSpace(Space):
         if vjp is not None:
             tensors = [operand.tensor if isinstance(operand, Rows) else operand for operand in operands]
             return _Lean.apply(local, vjp, operands[0], self, *tensors)
-        given = [self._local(operand) for operand in operands]
-        result = local(self.place, *given)
-        return result if in_place else _connected(result, given)
+        return local(self.place, *(self._local(operand) for operand in operands))
 
     def total(self, local: Local, *operands: Any, axes: Sequence[int], layout: Layout) -> torch.Tensor:
         """Add up over the ranks."""

@@ -10,6 +10,7 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from medseg.errors import ConfigError
+from medseg.parallel.errors import RankError
 from medseg.parallel.layout import Cut, even_bounds
 from medseg.parallel.pages import Paged
 from medseg.parallel.settings import LayoutSettings
@@ -196,6 +197,8 @@ class Team:
             if self.is_first:
                 try:
                     result, error = work(), None
+                except RankError:  # the others are at another place, where they cannot be told
+                    raise
                 except Exception as caught:
                     result, error = None, caught
                 if follow is not None:

@@ -9,6 +9,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils.hooks import RemovableHandle
 
 from medseg.parallel.calls import tensors_in
+from medseg.parallel.checkpointing import refuse_compiler
 from medseg.parallel.errors import Unsupported, UnsupportedOperation
 
 if TYPE_CHECKING:
@@ -58,8 +59,11 @@ class ModuleStack:
         return bool(self._stack) and id(tensor) not in self._given
 
     def _enter(self, module: nn.Module, inputs: Any) -> None:
+        refuse_compiler()
         if threading.get_ident() != self._thread:
             return
+        if isinstance(module, torch.jit.ScriptModule):
+            raise UnsupportedOperation("torch.jit", self.name(), "a module that was scripted or traced runs past it")
         if not self._stack:
             self._given = {id(tensor) for tensor in tensors_in(inputs)}
             for one in module.modules():  # a module may use what another one holds
@@ -70,9 +74,9 @@ class ModuleStack:
     def _hold(self, module: nn.Module) -> None:
         """What a module holds is the same on every rank; its input is not, though it may hold that too."""
         for tensor in tensors_in((module._buffers, module._parameters, vars(module))):
-            if not self._sharding.is_tracked(tensor) and not isinstance(tensor, nn.Parameter):
-                if id(tensor) not in self._given:
-                    self._sharding.replicated(tensor)
+            known = self._sharding.is_tracked(tensor) or isinstance(tensor, nn.Parameter)
+            if not known and id(tensor) not in self._given:
+                self._sharding.replicated(tensor)
 
     def _exit(self, module: nn.Module, inputs: Any, output: Any) -> None:
         if threading.get_ident() != self._thread or not self._stack or self._stack[-1] is not module:

@@ -16,7 +16,8 @@ __all__ = ["table"]
 MAKERS = "zeros ones full empty eye arange linspace logspace tensor as_tensor asarray scalar_tensor tril_indices"
 OF_A_TENSOR = "new_zeros new_ones new_full new_tensor"
 OF_REPLICATED = (
-    "meshgrid outer triu tril diag diagonal repeat_interleave unique masked_select nonzero sort topk bincount"
+    "meshgrid outer triu tril diag diagonal repeat_interleave unique masked_select nonzero sort topk bincount "
+    "mv dot vdot multi_dot _weight_norm"  # of weights
 )
 
 

@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from medseg.parallel.layout import Cut
 from medseg.parallel.operations.table import Table
+from medseg.parallel.rows import nothing
 from medseg.parallel.sharding import Sharding, Unsupported
 from medseg.parallel.space import Place, Rows
 
@@ -112,7 +113,7 @@ def _uncut(
         shape = list(x.shape)
         for dim in set(range(2, x.ndim)) - done:
             shape[dim] = sizes[dim - 2] if sizes is not None else int(x.shape[dim] * scales[dim - 2])
-        return x.flatten()[:0].sum() + x.new_zeros(shape)
+        return nothing(shape, x)
     named: dict[str, Any] = {"mode": mode, "align_corners": corners if mode in LINEAR else None}
     if sizes is not None:
         kept = [x.shape[dim + 2] if dim + 2 in done else size for dim, size in enumerate(sizes)]

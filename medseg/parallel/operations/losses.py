@@ -10,6 +10,7 @@ from torch.nn import functional
 from medseg.parallel.layout import Layout
 from medseg.parallel.operations.pointwise import pointwise
 from medseg.parallel.operations.table import Table
+from medseg.parallel.rows import nothing
 from medseg.parallel.sharding import Sharding, Unsupported
 from medseg.parallel.space import Place
 
@@ -70,7 +71,7 @@ def _cross_entropy(
     def local(place: Place, logits: torch.Tensor, wanted: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
         if logits.numel() == 0:
             shape = [side for dim, side in enumerate(logits.shape) if dim != classes]
-            return logits.flatten().sum() + logits.new_zeros(shape)
+            return nothing(shape, logits, wanted)
         return func(logits, wanted, weights[0] if weights else None, **options)
 
     values = sharding.tag(sharding.space.map(local, *operands, layout=each), each)

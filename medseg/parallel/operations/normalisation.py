@@ -11,8 +11,9 @@ from torch.autograd.function import once_differentiable
 
 from medseg.parallel.layout import Layout
 from medseg.parallel.operations.pointwise import pointwise
+from medseg.parallel.operations.precision import LOW, type_of_result
 from medseg.parallel.operations.table import Table, functions
-from medseg.parallel.rows import memory_format
+from medseg.parallel.rows import memory_format, nothing
 from medseg.parallel.sharding import Sharding, Unsupported
 from medseg.parallel.space import Place, Space, plain
 
@@ -175,10 +176,11 @@ def _of_input(
     if scales is not None:
         factor = factor * scales
     shape = (1, n, *(1,) * (lines.ndim - 2))
-    scale, shift, factor = (one.to(x.dtype).reshape(shape) for one in (scale, shift, factor))
+    kind = torch.float32 if x.dtype in LOW else x.dtype  # a shift of low precision is an error that adds up
+    scale, shift, factor = (one.to(kind).reshape(shape) for one in (scale, shift, factor))
     out = torch.addcmul(shift, lines, scale)
     out.addcmul_(groups.lines(gradient), factor)
-    return out.reshape(x.shape)
+    return out.reshape(x.shape).to(x.dtype)
 
 
 def _run(
@@ -297,9 +299,10 @@ def _group_norm(
 ) -> torch.Tensor:
     x = _uncut(sharding, input, (1,))
     groups = _make_groups(sharding, x, over_batch=False, groups=num_groups, eps=eps)
+    norm = partial(torch.nn.functional.group_norm, num_groups=num_groups)
+    x = sharding.run(torch.Tensor.to, x, type_of_result(norm, x, (1, sharding.shape(x)[1], 2)))
     if not groups.axes:
-        func = partial(torch.nn.functional.group_norm, num_groups=num_groups)
-        return _here(sharding, func, x, weight, bias, eps=eps)
+        return _here(sharding, norm, x, weight, bias, eps=eps)
     return _run(sharding, x, weight, bias, groups)[0]
 
 
@@ -312,7 +315,7 @@ def _here(sharding: Sharding, func: Any, x: torch.Tensor, weight: Any, bias: Any
         rest = list(others)
         scale = rest.pop(0) if weight is not None else None
         shift = rest.pop(0) if bias is not None else None
-        return func(part, weight=scale, bias=shift, eps=eps) if part.numel() else part * 1
+        return func(part, weight=scale, bias=shift, eps=eps) if part.numel() else nothing(part.shape, part, *others)
 
     return sharding.tag(sharding.space.map(local, x, *affine, layout=layout), layout)
 

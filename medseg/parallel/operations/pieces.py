@@ -18,7 +18,7 @@ __all__ = ["table"]
 def _cat(sharding: Sharding, tensors: Sequence[torch.Tensor], dim: int = 0, **named: Any) -> torch.Tensor:
     if "axis" in named:
         dim = named["axis"]
-    tensors = [one for one in tensors if not (one.ndim == 1 and one.numel() == 0)]  # torch skips these
+    tensors = [one for one in tensors if sharding.shape(one) != (0,)]  # torch skips these
     dim %= tensors[0].ndim
     layouts = [sharding.layout(one) for one in tensors]
     if any(dim in layout.dims for layout in layouts):

@@ -9,9 +9,11 @@ import torch
 from torch.nn import functional
 
 from medseg.parallel.layout import Cut, Layout
+from medseg.parallel.operations.precision import LOW, type_of_result
 from medseg.parallel.operations.reductions import extreme
 from medseg.parallel.operations.table import Table, functions
 from medseg.parallel.operations.windows import Window, as_tuple
+from medseg.parallel.rows import nothing
 from medseg.parallel.sharding import Sharding, Unsupported
 from medseg.parallel.space import Place, Rows
 
@@ -79,7 +81,7 @@ def _max_pool(
 
     def local(place: Place, part: torch.Tensor) -> torch.Tensor:
         if 0 in out.part(shape, place):
-            return _nothing(part, out.part(shape, place))
+            return nothing(out.part(shape, place), part)
         simple = not ceil_mode and all(cut or not window.before for cut, window in zip(is_cut, windows))
         fitted = part if simple else _fitted(part, windows, sizes, is_cut, -torch.inf)
         return MAXIMUM[dimensions](fitted, kernel, step, 0, dilated)
@@ -94,11 +96,6 @@ def _given_windows(dimensions: int, kernel: Any, stride: Any, padding: Any, dila
     if any(pad > side // 2 for pad, side in zip(pads, kernels)):
         raise ValueError(f"padding {pads} should be at most half of the kernel {kernels}")
     return [Window(*numbers) for numbers in zip(kernels, strides, as_tuple(dilation, dimensions), pads, pads)]
-
-
-def _nothing(part: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """An empty result that still belongs to the graph of `part`."""
-    return part.flatten()[:0].sum() + part.new_zeros(shape)
 
 
 def _avg_pool(
@@ -126,7 +123,7 @@ def _avg_pool(
     def local(place: Place, part: torch.Tensor) -> torch.Tensor:
         local_shape = out.part(shape, place)
         if 0 in local_shape:
-            return _nothing(part, local_shape)
+            return nothing(local_shape, part)
         fitted = _fitted(part, windows, sizes, is_cut, 0.0)
         fitted = fitted.unsqueeze(-2) if flat else fitted
         pooled = AVERAGE[max(dimensions, 2)](fitted, kernel, step, divisor_override=full)
@@ -187,7 +184,7 @@ def _adaptive(
     def local(place: Place, part: torch.Tensor) -> torch.Tensor:
         local_shape = out.part(shape, place)
         if 0 in local_shape:
-            return _nothing(part, local_shape)
+            return nothing(local_shape, part)
         return _by_windows(pool, part, list(sizes), {
             dim: _own_spans(spans[axis], out, axis, place) for dim, axis in layout.dims.items() if dim >= first
         })  # fmt: skip
@@ -225,12 +222,16 @@ def _global(
     kind: str, sharding: Sharding, x: torch.Tensor, axes: tuple[int, ...], first: int, sizes: list[int], pool: Any
 ) -> torch.Tensor:
     """Pool to one row along every dimension that is cut: every rank has the result."""
+    small = (*sharding.shape(x)[:first], *(1,) * len(sizes))
+    goal = type_of_result(lambda tiny: pool(tiny, (1,) * len(sizes)), x, small)
     if kind == "max":  # to one value; of equal ones the first has the gradient
-        return extreme("amax", sharding, x, tuple(range(first, x.ndim)), True, first=True)
+        found = extreme("amax", sharding, x, tuple(range(first, x.ndim)), True, first=True)
+        return sharding.run(torch.Tensor.to, found, goal)
     cuts = [sharding.layout(x).cuts[axis] for axis in axes]
-    x = sharding.run(torch.mean, x, [cut.dim for cut in cuts if cut is not None], keepdim=True)
+    wide = torch.float32 if x.dtype in LOW else x.dtype
+    x = sharding.run(torch.mean, x, [cut.dim for cut in cuts if cut is not None], keepdim=True, dtype=wide)
     layout = sharding.layout(x)
-    return sharding.tag(sharding.space.map(lambda place, part: pool(part, sizes), x, layout=layout), layout)
+    return sharding.tag(sharding.space.map(lambda place, part: pool(part, sizes).to(goal), x, layout=layout), layout)
 
 
 def table() -> Table:

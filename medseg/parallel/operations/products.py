@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from medseg.parallel.layout import Layout
 from medseg.parallel.operations.table import Table, functions
+from medseg.parallel.rows import nothing
 from medseg.parallel.sharding import Handler, Sharding, Unsupported
 from medseg.parallel.space import Place
 
@@ -102,6 +103,8 @@ def _addmm(func: Any, sharding: Sharding, input: torch.Tensor, a: torch.Tensor, 
     product = product if alpha == 1 else sharding.run(torch.mul, product, alpha)
     if beta == 0:
         return product
+    if torch.is_autocast_enabled(product.device.type):  # casts what is added, too
+        input = sharding.run(torch.Tensor.to, input, product.dtype)
     return sharding.run(torch.add, product, input if beta == 1 else sharding.run(torch.mul, input, beta))
 
 
@@ -138,6 +141,8 @@ def _attention(
 
 def _attend(scale: Any, grouped: bool, place: Place, *operands: torch.Tensor) -> torch.Tensor:
     query, key, value, *mask = operands
+    if query.numel() == 0:
+        return nothing((*query.shape[:-1], value.shape[-1]), *operands)
     return functional.scaled_dot_product_attention(
         query, key, value, attn_mask=mask[0] if mask else None, scale=scale, enable_gqa=grouped
     )

@@ -9,6 +9,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from medseg.parallel.layout import Layout
+from medseg.parallel.operations.precision import LOW, type_of_result
 from medseg.parallel.operations.table import Table, functions
 from medseg.parallel.sharding import Handler, Sharding, Unsupported
 from medseg.parallel.space import Place, Space, plain
@@ -49,8 +50,9 @@ def _sum(
 ) -> torch.Tensor:
     dims, layout = _dims(input, dim), sharding.layout(input)
     out, axes = after_reduction(layout, dims, keepdim=keepdim)
-    if axes and dtype is None and input.dtype in (torch.float16, torch.bfloat16):  # no rounding before the last sum
-        return sharding.run(torch.Tensor.to, _sum(sharding, input, dim, keepdim, dtype=torch.float32), input.dtype)
+    if axes and dtype is None and input.dtype in LOW:  # no rounding before the last sum
+        total = _sum(sharding, input, dim, keepdim, dtype=torch.float32)
+        return sharding.run(torch.Tensor.to, total, type_of_result(torch.sum, input, (1,)))
 
     def local(place: Place, part: torch.Tensor) -> torch.Tensor:
         return part.sum(dims, keepdim=keepdim, dtype=dtype) if part.ndim else part.sum(dtype=dtype)
@@ -66,7 +68,7 @@ def _mean(
     whole = sharding.shape(input)
     count = prod(whole[one] for one in _dims(input, dim)) if input.ndim else 1
     goal = dtype or (input.dtype if input.is_floating_point() else None)
-    wide = torch.float32 if goal in (torch.float16, torch.bfloat16) else dtype  # their sums may be too large for them
+    wide = torch.float32 if goal in LOW else dtype  # their sums may be too large for them
     mean = sharding.run(torch.div, _sum(sharding, input, dim, keepdim, dtype=wide), count)
     return mean if wide is dtype else sharding.run(torch.Tensor.to, mean, goal)
 
@@ -93,7 +95,7 @@ def _variance(
 
 def _wide(sharding: Sharding, x: torch.Tensor) -> torch.Tensor:
     """At least single precision, in which squares are not too large."""
-    return sharding.run(torch.Tensor.float, x) if x.dtype in (torch.float16, torch.bfloat16) else x
+    return sharding.run(torch.Tensor.float, x) if x.dtype in LOW else x
 
 
 def _root(sharding: Sharding, squares: torch.Tensor) -> torch.Tensor:
@@ -267,7 +269,8 @@ def _norm(
         raise Unsupported(f"the norm of order {p}")
     squares = sharding.run(torch.square, _wide(sharding, input))
     norm = _root(sharding, _sum(sharding, squares, dim, keepdim, dtype=dtype))
-    return norm if dtype or norm.dtype == input.dtype else sharding.run(torch.Tensor.to, norm, input.dtype)
+    goal = type_of_result(torch.norm, input, (1,))
+    return norm if dtype or norm.dtype == goal else sharding.run(torch.Tensor.to, norm, goal)
 
 
 def _linalg_norm(
