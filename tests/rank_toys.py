@@ -60,6 +60,14 @@ def step_until(fate: str, *, at: int = 3, hang_seconds: float = 600.0, folder: s
     return step
 
 
+def stop_before_the_first_sign() -> None:
+    """Rank 1 is stopped while it still starts."""
+    if os.environ["RANK"] == "1":
+        meet("stopped")
+    with process_group(CPU):
+        pass
+
+
 def meet(fate: str) -> None:
     if fate == "killed":
         os.kill(os.getpid(), signal.SIGKILL)

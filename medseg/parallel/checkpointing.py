@@ -65,10 +65,10 @@ class Resumable(TorchFunctionMode):
         outer = active()
         if outer is not None and not self.agrees(outer):
             raise ConfigError("a sharding context cannot be entered inside of another one")
-        self._pushed.append(outer is None)
         if outer is None:
             _patches.acquire()
             super().__enter__()
+        self._pushed.append(outer is None)
         return outer is None
 
     def finish(self, *error: Any) -> bool:

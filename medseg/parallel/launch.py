@@ -23,7 +23,7 @@ from medseg.parallel.errors import RankError
 from medseg.parallel.rank_process import CALL, Call, Outcome, load, outcome_path
 from medseg.parallel.ranks import LAUNCHED, is_one_of_several
 from medseg.parallel.signs import open_signs, read_signs
-from medseg.parallel.watch import HANG_SECONDS, Sign, Watch
+from medseg.parallel.watch import HANG_SECONDS, Sign, Trouble, Watch
 
 __all__ = ["run_ranks"]
 
@@ -112,6 +112,7 @@ class _Job:
         signs = [Sign(host=socket.gethostname())] * n
         open_signs(self._store, signs)
         self._looked = time.monotonic()
+        self._stopped_at: dict[int, float] = {}
         self._watch = Watch(signs, hang_seconds=hang_seconds, now=self._looked)
 
     def start(self) -> None:
@@ -208,10 +209,28 @@ class _Job:
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return False
         self._look()
-        trouble = self._watch.hanging()
+        trouble = self._watch.hanging() or self._stopped()
         if trouble is not None:
             self._outcomes[trouble.rank] = Outcome(error=RankError(trouble.reason))
         return trouble is not None
+
+    def _stopped(self) -> Trouble | None:
+        """Find a process that was stopped before it could give a sign, for which a start may take long."""
+        for rank, process in enumerate(self._processes):
+            if rank in self._outcomes or not _is_stopped(process.pid):
+                self._stopped_at.pop(rank, None)
+                continue
+            silence = self._looked - self._stopped_at.setdefault(rank, self._looked)
+            if silence >= self._hang_seconds:
+                return Trouble(rank, f"no sign of life for {silence:.0f} s; its process was stopped")
+        return None
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        return os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # it has ended
+        return False
 
 
 def _environment(rank: int, n: int, port: int) -> dict[str, str]:

@@ -119,6 +119,13 @@ def test_hanging_rank_ends_the_job(fate, tmp_path):
 
 
 @pytest.mark.slow
+def test_rank_that_is_stopped_before_its_first_sign_ends_the_job():
+    """A start may take minutes; a process that does not run has not to be waited for that long."""
+    with pytest.raises(RankError, match=r"^rank 1 of 2 on .*, before its first step: no sign of life.*was stopped$"):
+        run_ranks("rank_toys:stop_before_the_first_sign", n=2, hang_seconds=HANG)
+
+
+@pytest.mark.slow
 def test_long_work_is_no_hang():
     assert _step_until("busy", hang_seconds=HANG) == 5
 

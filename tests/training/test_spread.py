@@ -18,7 +18,10 @@ from medseg.inference.model import load_model
 from medseg.training.train import train
 
 # Adam turns rounding of gradients near 0 into steps of full length, so curves are compared with SGD
-STEPS = ("training.max_steps=16", "training.optimizer=sgd", "training.learning_rate=0.01", "training.validate_every_epochs=2")
+STEPS = (
+    "training.max_steps=16", "training.optimizer=sgd", "training.learning_rate=0.01",
+    "training.validate_every_epochs=2",
+)  # fmt: skip
 OPTIONS = (*OVERRIDES, *STEPS)
 
 
