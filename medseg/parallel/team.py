@@ -11,6 +11,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from medseg.errors import ConfigError
 from medseg.parallel.errors import RankError
+from medseg.parallel.gradients import reduce_gradients
 from medseg.parallel.layout import Cut, even_bounds
 from medseg.parallel.pages import Paged
 from medseg.parallel.settings import LayoutSettings
@@ -143,16 +144,7 @@ class Team:
 
     def reduce_gradients(self, network: nn.Module) -> None:
         """Turn each process's share of the gradients into those of the run: summed over space, averaged over data."""
-        if self.mesh is None:
-            return
-        gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-        if not gradients:
-            return
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
-        flat /= self.layout.data
-        for gradient, values in zip(gradients, flat.split([gradient.numel() for gradient in gradients])):
-            gradient.copy_(values.view_as(gradient))
+        reduce_gradients(network, self.mesh)
 
     # -- what all agree on
 
