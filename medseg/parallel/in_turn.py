@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from medseg.errors import ConfigError
 from medseg.parallel.layout import Interval, Layout
-from medseg.parallel.pages import Page, Paged, Pages
+from medseg.parallel.pages import Page, Paged, Pages, boxed, full_box
 from medseg.parallel.space import WHOLE_DRAW, Draw, Local, Place, Rows, RowsAgain, Space, Vjp, plain
 
 __all__ = ["InTurn"]
@@ -27,6 +27,11 @@ class _Operand:
 
     def load(self, tensor: Any, place: Place) -> Any:
         return tensor.rows(place, self.wants, self.fill) if isinstance(tensor, Paged) else tensor
+
+    def later(self, tensor: torch.Tensor, place: Place) -> RowsAgain:
+        """The same, loaded when it is called for."""
+        shape = tensor.rows_shape(place, self.wants) if isinstance(tensor, Paged) else tensor.shape
+        return RowsAgain(lambda: self.load(tensor, place), shape, tensor.dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +69,7 @@ class _InTurn(torch.autograd.Function):
         store = work.space.pages
         for place in work.places():
             parts = [operand.load(tensor, place) for operand, tensor in zip(work.operands, tensors)]
-            if work.in_place:
+            if work.in_place and store.shares:
                 parts[0] = parts[0].clone()
             result = work.run(place, parts)
             key = work.key(place)
@@ -105,12 +110,11 @@ def _of_parts(
     work: _Work, place: Place, gradient: torch.Tensor, tensors: Sequence[Any], needs: Sequence[bool]
 ) -> Sequence[torch.Tensor | None]:
     """Gradients of what one place was given; its work is done again, where it has no rule of its own."""
-    loads = [operand.load(tensor, place) for operand, tensor in zip(work.operands, tensors)]
     if work.vjp is not None:
+        others = [operand.load(tensor, place) for operand, tensor in zip(work.operands[1:], tensors[1:])]
         with torch.no_grad():
-            return work.vjp(
-                place, gradient, RowsAgain(lambda: loads[0], loads[0].shape, loads[0].dtype), *loads[1:], needs=needs
-            )
+            return work.vjp(place, gradient, work.operands[0].later(tensors[0], place), *others, needs=needs)
+    loads = [operand.load(tensor, place) for operand, tensor in zip(work.operands, tensors)]
     with torch.enable_grad():
         parts = [
             part.detach().requires_grad_(need) if isinstance(part, torch.Tensor) and need else part
@@ -139,38 +143,48 @@ class _PlainSum:
 
 
 class _PagedSum:
-    """Gradient of an operand that is kept in parts; a part is stored as soon as no other place adds to it."""
+    """Gradient of an operand that is kept in parts.
+
+    What a place adds to a whole part is stored at once; thin halos of others wait for it or are added to it.
+    """
 
     def __init__(self, tensor: Paged, operand: _Operand, places: Sequence[Place]) -> None:
         self._tensor, self._operand = tensor, operand
-        self._last: dict[Place, Place] = {}
+        self._last: dict[Place, Place] = {}  # who adds to a part last
         for place in places:
             for target, _, _ in tensor.targets(place, operand.wants):
                 self._last[target] = place
-        self._open: dict[Place, torch.Tensor] = {}
+        self._early: dict[Place, list[tuple[list[Interval], torch.Tensor]]] = {}
         self._pages: dict[Place, Page] = {}
 
     def add(self, place: Place, gradient: torch.Tensor) -> None:
-        tensor = self._tensor
-        for target, box, into in tensor.targets(place, self._operand.wants):
-            piece = gradient[tuple(slice(*into.get(dim, (None, None))) for dim in range(gradient.ndim))]
-            shape = tensor.page(target).shape
-            total = self._open.get(target)
-            if total is None and all(interval == (0, shape[dim]) for dim, interval in box.items()):
-                self._open[target] = piece.clone() if self._last[target] != place else piece
+        for target, box, into in self._tensor.targets(place, self._operand.wants):
+            piece, shape = boxed(gradient, full_box(into, gradient.shape)), self._tensor.page(target).shape
+            where = full_box(box, shape)
+            if target in self._pages:
+                self._pages[target].add(piece, where)
+            elif piece.shape == shape:
+                self._store(target, piece)
             else:
-                total = gradient.new_zeros(shape) if total is None else total
-                total[tuple(slice(*box.get(dim, (None, None))) for dim in range(len(shape)))] += piece
-                self._open[target] = total
-        for target in [one for one, last in self._last.items() if last == place and one in self._open]:
-            self._pages[target] = tensor.store.store(self._open.pop(target).contiguous())
+                self._early.setdefault(target, []).append((where, piece.clone()))
+                if self._last[target] == place:
+                    self._store(target, None)
+
+    def _store(self, target: Place, piece: torch.Tensor | None) -> None:
+        early, store = self._early.pop(target, []), self._tensor.store
+        if piece is None:
+            dtype, device = early[0][1].dtype if early else self._tensor.dtype, store.device
+            piece = torch.zeros(self._tensor.page(target).shape, dtype=dtype, device=device)
+        elif early:
+            piece = piece.clone()  # it may be what another gradient consists of
+        for where, values in early:
+            boxed(piece, where).add_(values)
+        self._pages[target] = store.store(piece)
 
     def result(self, tensor: Paged) -> Paged:
         for target in tensor.pages:
             if target not in self._pages:
-                part = self._open.pop(target, None)
-                zeros = torch.zeros(tensor.page(target).shape, dtype=tensor.dtype, device=tensor.store.device)
-                self._pages[target] = tensor.store.store(zeros if part is None else part)
+                self._store(target, None)
         return Paged(self._pages, tensor.whereabouts, tensor.store, dtype=tensor.dtype)
 
 

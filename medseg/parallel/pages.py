@@ -1,37 +1,56 @@
-"""Parts of a tensor that wait outside of the device: in host memory, or in files."""
+"""Parts of a tensor that wait outside of the device: in host memory, or in a file."""
 
-import tempfile
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count, product
+from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from medseg.parallel.heap import give_back_large_blocks
 from medseg.parallel.layout import Interval, Layout
-from medseg.parallel.rows import clipped, memory_format, overlap
+from medseg.parallel.rows import clipped, overlap
+from medseg.parallel.scratch_file import ScratchFile
 
-__all__ = ["DiskPages", "HostPages", "Page", "Paged", "Pages"]
+__all__ = ["DiskPages", "HostPages", "Page", "Paged", "Pages", "boxed", "full_box"]
 
 Place = tuple[int, ...]
 Boxes = dict[int, Interval]  # range along each dimension that is cut
+Order = tuple[int, ...]  # dimensions as they lie in memory, the innermost last
 
 
 class Page(ABC):
     """One part, stored."""
 
     shape: torch.Size
-    order: torch.memory_format  # of the channels
+    order: Order
 
     @abstractmethod
     def load(self, box: Sequence[Interval] | None = None) -> torch.Tensor:
         """The part, or a box of it, on the device; it must not be changed."""
 
+    @abstractmethod
+    def load_into(self, rows: torch.Tensor, box: Sequence[Interval]) -> None:
+        """Copy a box of the part into rows that are put together on the device."""
+
+    @abstractmethod
+    def add(self, values: torch.Tensor, box: Sequence[Interval]) -> None:
+        """Add values to a box of the part."""
+
 
 class Pages(ABC):
-    """A place to store parts."""
+    """A place to store parts.
+
+    Attributes
+    ----------
+    shares : bool
+        What is loaded is what is stored, and not a copy.
+    """
+
+    shares = False
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -42,70 +61,116 @@ class Pages(ABC):
 
 
 class _HostPage(Page):
-    def __init__(self, part: torch.Tensor, device: torch.device) -> None:
-        self.shape, self.order = part.shape, memory_format(part)
-        self._part, self._device = part, device
+    def __init__(self, part: torch.Tensor, device: torch.device, *, owned: bool) -> None:
+        self.shape, self.order = part.shape, _order_of(part)
+        self._part, self._device, self._owned = part, device, owned
 
     def load(self, box: Sequence[Interval] | None = None) -> torch.Tensor:
-        return _boxed(self._part, box).to(self._device, non_blocking=True)
+        return boxed(self._part, box).to(self._device, non_blocking=True)
+
+    def load_into(self, rows: torch.Tensor, box: Sequence[Interval]) -> None:
+        rows.copy_(boxed(self._part, box), non_blocking=True)
+
+    def add(self, values: torch.Tensor, box: Sequence[Interval]) -> None:
+        if not self._owned:
+            self._part, self._owned = self._part.clone(), True
+        boxed(self._part, box).add_(values.to(self._part.device))
 
 
 class HostPages(Pages):
     """Host memory; pinned where the device is a GPU."""
 
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        self.shares = device.type == "cpu"
+
     def store(self, part: torch.Tensor) -> Page:
         """Copy to the host; on a CPU the tensor itself is kept."""
         part = part.detach()
-        if self.device.type != "cpu" and part.device.type != "cpu":
-            order = memory_format(part)
-            host = torch.empty(part.shape, dtype=part.dtype, pin_memory=True, memory_format=order)
-            part = host.copy_(part)
-        return _HostPage(part, self.device)
+        if self.shares:
+            return _HostPage(part, self.device, owned=False)
+        host = _empty(part.shape, _order_of(part), dtype=part.dtype, pin_memory=True)
+        return _HostPage(host.copy_(part), self.device, owned=True)
 
 
 class _DiskPage(Page):
-    def __init__(self, path: Path, part: torch.Tensor, device: torch.device) -> None:
-        self.shape, self.order = part.shape, memory_format(part)
-        self._path, self._dtype, self._device = path, part.dtype, device
-        if part.numel():
-            self._map().copy_(part)
-            weakref.finalize(self, path.unlink, missing_ok=True)
+    def __init__(self, file: ScratchFile, part: torch.Tensor, device: torch.device) -> None:
+        self.shape, self.order = part.shape, _order_of(part)
+        self._file, self._dtype, self._device = file, part.dtype, device
+        size = part.numel() * part.element_size()
+        self._start = file.take(size)
+        weakref.finalize(self, file.give_back, self._start, size)
+        self._write(part, self._whole)
 
-    def _map(self) -> torch.Tensor:
-        flat = torch.from_file(str(self._path), shared=True, size=self.shape.numel(), dtype=self._dtype)
-        if self.order == torch.contiguous_format:
-            return flat.view(self.shape)
-        last = [0, *range(2, len(self.shape)), 1]  # the channels lie last in memory
-        return flat.view([self.shape[dim] for dim in last]).movedim(-1, 1)
+    @property
+    def _whole(self) -> list[Interval]:
+        return [(0, side) for side in self.shape]
 
     def load(self, box: Sequence[Interval] | None = None) -> torch.Tensor:
-        if not self.shape.numel():
-            return _boxed(torch.empty(self.shape, dtype=self._dtype), box).to(self._device)
-        part = _boxed(self._map(), box)
-        return part.clone() if self._device.type == "cpu" else part.to(self._device)
+        box = self._whole if box is None else box
+        part = _empty([high - low for low, high in box], self.order, dtype=self._dtype)
+        self._read(part, box)
+        return part.to(self._device)
+
+    def load_into(self, rows: torch.Tensor, box: Sequence[Interval]) -> None:
+        if rows.device.type == "cpu":
+            self._read(rows, box)
+        else:
+            rows.copy_(self.load(box))
+
+    def add(self, values: torch.Tensor, box: Sequence[Interval]) -> None:
+        self._write(self.load(box).add_(values), box)
+
+    def _read(self, rows: torch.Tensor, box: Sequence[Interval]) -> None:
+        sides, ranges = zip(*((self.shape[dim], box[dim]) for dim in self.order))
+        self._file.read(self._start, sides, ranges, rows.permute(self.order))
+
+    def _write(self, values: torch.Tensor, box: Sequence[Interval]) -> None:
+        sides, ranges = zip(*((self.shape[dim], box[dim]) for dim in self.order))
+        self._file.write(self._start, sides, ranges, values.cpu().permute(self.order))
 
 
 class DiskPages(Pages):
-    """Files in a temporary folder, which goes with this object; the host keeps of them what it has room for.
+    """A file without a name, which is gone with the parts in it; the host keeps of it what it has room for.
 
     Parameters
     ----------
     folder : Path, optional
-        Where the temporary folder is made; the system's place for these unless given.
+        Where the file lies; the system's place for temporary ones unless given.
     """
 
     def __init__(self, device: torch.device, folder: Path | None = None) -> None:
         super().__init__(device)
-        self._folder = tempfile.TemporaryDirectory(prefix="medseg-pages-", dir=folder)
-        self._numbers = count()
+        self._file = ScratchFile(folder)
+        if device.type == "cpu":
+            give_back_large_blocks()
 
     def store(self, part: torch.Tensor) -> Page:
-        """Write a file."""
-        return _DiskPage(Path(self._folder.name) / str(next(self._numbers)), part.detach(), self.device)
+        """Write to the file."""
+        return _DiskPage(self._file, part.detach(), self.device)
 
 
-def _boxed(part: torch.Tensor, box: Sequence[Interval] | None) -> torch.Tensor:
+def _order_of(part: torch.Tensor) -> Order:
+    """Order of a tensor without holes; what is put together and stored keeps it."""
+    if part.is_contiguous():
+        return tuple(range(part.ndim))
+    order = tuple(sorted(range(part.ndim), key=lambda dim: -part.stride(dim)))
+    return order if part.permute(order).is_contiguous() else tuple(range(part.ndim))
+
+
+def _empty(shape: Sequence[int], order: Order, **options: Any) -> torch.Tensor:
+    stored = torch.empty([shape[dim] for dim in order], **options)
+    return stored.permute([order.index(dim) for dim in range(len(order))])
+
+
+def boxed(part: torch.Tensor, box: Sequence[Interval] | None) -> torch.Tensor:
+    """A view of a box of a tensor."""
     return part if box is None else part[tuple(slice(low, high) for low, high in box)]
+
+
+def full_box(box: Boxes, shape: Sequence[int]) -> list[Interval]:
+    """Ranges along all dimensions."""
+    return [box.get(dim, (0, side)) for dim, side in enumerate(shape)]
 
 
 class Paged(torch.Tensor):
@@ -121,8 +186,8 @@ class Paged(torch.Tensor):
         first = next(iter(pages.values()))
         whole = layout.whole(first.shape, ())
         orders = {page.order for page in pages.values() if page.shape.numel()}
-        order = orders.pop() if len(orders) == 1 else torch.contiguous_format
-        like = torch.empty(whole, dtype=dtype, device="meta", memory_format=order)
+        order = orders.pop() if len(orders) == 1 else tuple(range(len(whole)))
+        like = _empty(whole, order, dtype=dtype, device="meta")
         out = torch.Tensor._make_wrapper_subclass(cls, whole, like.stride(), dtype=dtype, device=store.device)
         out.pages, out.whereabouts, out.store = pages, layout, store
         return out
@@ -136,18 +201,25 @@ class Paged(torch.Tensor):
 
     def rows(self, place: Place, wants: Mapping[int, Sequence[Interval]], fill: float = 0.0) -> torch.Tensor:
         """Put the rows together that a place wants along some axes; along the others it keeps its own."""
-        wanted = self._wanted(place, wants)
-        pieces = list(self._pieces(wanted))
-        shape = list(self.page(place).shape)
-        for dim, (low, high) in wanted.items():
-            shape[dim] = high - low
-        if len(pieces) == 1 and all(low == 0 and high == shape[dim] for dim, (low, high) in pieces[0][2].items()):
-            return self._load(pieces[0][0], pieces[0][1])
-        order = self.page(place).order
-        out = torch.empty(shape, dtype=self.dtype, device=self.store.device, memory_format=order).fill_(fill)
+        shape, pieces = self.rows_shape(place, wants), self.targets(place, wants)
+        if len(pieces) == 1 and all(into == (0, shape[dim]) for dim, into in pieces[0][2].items()):
+            page = self.page(pieces[0][0])
+            whole = all(interval == (0, page.shape[dim]) for dim, interval in pieces[0][1].items())
+            return page.load(None if whole else full_box(pieces[0][1], page.shape))
+        out = _empty(shape, self.page(place).order, dtype=self.dtype, device=self.store.device)
+        if sum(prod(high - low for low, high in full_box(into, shape)) for _, _, into in pieces) < out.numel():
+            out.fill_(fill)
         for source, box, into in pieces:
-            out[tuple(slice(*into.get(dim, (None, None))) for dim in range(len(shape)))] = self._load(source, box)
+            page = self.page(source)
+            page.load_into(boxed(out, full_box(into, shape)), full_box(box, page.shape))
         return out
+
+    def rows_shape(self, place: Place, wants: Mapping[int, Sequence[Interval]]) -> torch.Size:
+        """Shape of what `rows` gives."""
+        shape = list(self.page(place).shape)
+        for dim, (low, high) in self._wanted(place, wants).items():
+            shape[dim] = high - low
+        return torch.Size(shape)
 
     def targets(self, place: Place, wants: Mapping[int, Sequence[Interval]]) -> list[tuple[Place, Boxes, Boxes]]:
         """Places that own what `rows` gives: with the box in their part, and where it lies in the rows."""
@@ -179,12 +251,6 @@ class Paged(torch.Tensor):
             box = {dim: inside for _, dim, inside, _ in choice if dim is not None}
             into = {dim: where for _, dim, _, where in choice if dim is not None}
             yield tuple(rank for rank, *_ in choice), box, into
-
-    def _load(self, place: Place, box: Boxes) -> torch.Tensor:
-        page = self.page(place)
-        if all(interval == (0, page.shape[dim]) for dim, interval in box.items()):
-            return page.load()
-        return page.load([box.get(dim, (0, side)) for dim, side in enumerate(page.shape)])
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

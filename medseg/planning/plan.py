@@ -97,6 +97,7 @@ def make_plan(
         patch, reason = _patch(pipeline, np.array(shapes), divisor)
     batch = pipeline.training.batch_size
     steps = max(1, math.ceil(len(shapes) / batch))
+    row_step = _row_step(pipeline, patch)
     return Plan(
         spacing_mm=spacing_mm,
         patch_size=patch,
@@ -104,13 +105,26 @@ def make_plan(
         steps_per_epoch=steps,
         n_training_cases=len(shapes),
         n_positive_cases=sum(positives),
-        row_step=_row_step(pipeline, patch),
+        row_step=row_step,
         reasons={
             "spacing_mm": spacing_reason,
             "patch_size": reason,
             "batch_size": "given in the pipeline",
             "steps_per_epoch": f"{len(shapes)} training cases in batches of {batch}",
+            "row_step": _spread_reason(pipeline, patch, row_step),
         },
+    )
+
+
+def _spread_reason(pipeline: Pipeline, patch: tuple[int, ...], row_step: int) -> str:
+    layout = pipeline.layout
+    parts = max(layout.space, layout.slabs)
+    if parts == 1:
+        return "nothing is spread"
+    how = "processes" if layout.space > 1 else "slabs in turn"
+    return (
+        f"{patch[0]} rows over {parts} {how}, cut at multiples of {row_step}, so that the network's levels lie above "
+        "each other"
     )
 
 
