@@ -120,8 +120,9 @@ class SpreadMaps:
     def _outputs(self, window: "_Window") -> Iterator[tuple[int, np.ndarray]]:
         """Activated rows of one window on the first process, with the number of the first row of each."""
         bounds = self._team.bounds(window.size[0], self._row_step)
+        # outside of the context, in which a part would pass for the whole tensor
+        (x,) = self._team.spread(self._context, lambda a, b: (torch.from_numpy(window.rows(a, b)[None]),), bounds)
         with self._context:
-            (x,) = self._team.spread(self._context, lambda a, b: (torch.from_numpy(window.rows(a, b))[None],), bounds)
             with self._autocast or nullcontext():
                 y = self._network(x)
             y = self._detector.activate(y)

@@ -151,11 +151,10 @@ class DiskPages(Pages):
 
 
 def _order_of(part: torch.Tensor) -> Order:
-    """Order of a tensor without holes; what is put together and stored keeps it."""
+    """Order of the dimensions of a tensor, which is kept, as torch's own operations do."""
     if part.is_contiguous():
         return tuple(range(part.ndim))
-    order = tuple(sorted(range(part.ndim), key=lambda dim: -part.stride(dim)))
-    return order if part.permute(order).is_contiguous() else tuple(range(part.ndim))
+    return tuple(sorted(range(part.ndim), key=part.stride, reverse=True))
 
 
 def _empty(shape: Sequence[int], order: Order, **options: Any) -> torch.Tensor:
@@ -192,7 +191,7 @@ class Paged(torch.Tensor):
         out.pages, out.whereabouts, out.store = pages, layout, store
         return out
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     def page(self, place: Place) -> Page:
         """Return the part that a place has."""
@@ -253,7 +252,7 @@ class Paged(torch.Tensor):
             yield tuple(rank for rank, *_ in choice), box, into
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         """What autograd itself does with gradients: add them up, pass them on."""
         name = func.overloadpacket.__name__
         if name not in (
