@@ -1,4 +1,4 @@
-"""Prediction with small networks that is spread, against the network over the whole; ranks that tests start import it."""
+"""Prediction with small networks that is spread, against the network over the whole, also in ranks that tests start."""
 
 import os
 import time

@@ -227,7 +227,7 @@ class Paged(torch.Tensor):
     def _wanted(self, place: Place, wants: Mapping[int, Sequence[Interval]]) -> Boxes:
         """Rows along each dimension that is cut."""
         return {
-            cut.dim: tuple(wants[axis][place[axis]]) if axis in wants else cut.own(place[axis])
+            cut.dim: wants[axis][place[axis]] if axis in wants else cut.own(place[axis])
             for axis, cut in enumerate(self.whereabouts.cuts)
             if cut is not None
         }
