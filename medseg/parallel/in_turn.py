@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import count, product
 from math import prod
 from typing import Any
 
@@ -16,6 +16,8 @@ from medseg.parallel.pages import Page, Paged, Pages, boxed, full_box
 from medseg.parallel.space import WHOLE_DRAW, Draw, Local, Place, Rows, RowsAgain, Space, Vjp, plain
 
 __all__ = ["InTurn"]
+
+_numbers = count()  # of this process; ids are used again
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,12 +100,33 @@ class _InTurn(torch.autograd.Function):
         ]
         with plain():
             for place in work.places():
-                part = gradient.page(work.key(place)).load() if isinstance(gradient, Paged) else gradient
+                part = _at(gradient, work, place)
                 for number, of_part in enumerate(_of_parts(work, place, part, tensors, needs)):
                     if needs[number] and of_part is not None:
                         sums[number].add(place, of_part)
             found = [one.result(tensor) if need else None for one, tensor, need in zip(sums, tensors, needs)]
         return None, *found
+
+
+def _at(gradient: torch.Tensor, work: _Work, place: Place) -> torch.Tensor:
+    """What one place has of a gradient, which the caller may have given whole."""
+    if isinstance(gradient, Paged):
+        return gradient.page(work.key(place)).load()
+    return gradient[work.layout.box(place)]
+
+
+class _Divide(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, layout: Layout, space: "InTurn") -> torch.Tensor:
+        ctx.device = x.device
+        return space.divided(x, layout)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (gradient,) = gradients
+        whole = gradient.gathered() if isinstance(gradient, Paged) else gradient
+        return whole.to(ctx.device), None, None
 
 
 def _of_parts(
@@ -204,15 +227,20 @@ class InTurn(Space):
     def __init__(self, pages: Pages, shape: tuple[int, ...], dims: tuple[int, ...]) -> None:
         self.pages, self.shape, self.dims = pages, shape, dims
         self.place = (0,) * len(shape)
+        self._number = next(_numbers)
 
     @property
     def signature(self) -> Any:
         """Tensors belong to this space alone."""
-        return id(self)
+        return self._number
 
     def entering(self, x: torch.Tensor) -> Layout:
-        """A tensor from outside is whole: `cut` divides it."""
-        return Layout.replicated(self.axes)
+        """A tensor from outside is whole: `cut` divides it. What is left of a divided one stays so."""
+        if not isinstance(x, Paged):
+            return Layout.replicated(self.axes)
+        if x.store is not self.pages:
+            raise ConfigError("a tensor kept in parts was used in another out-of-core context")
+        return x.whereabouts
 
     def check(self, x: torch.Tensor, layout: Layout) -> None:
         """Parts cannot be changed outside; a tensor that was changed in place has become another one."""
@@ -283,6 +311,10 @@ class InTurn(Space):
 
     def _places(self, layout: Layout) -> Iterator[Place]:
         return product(*(range(n) if cut is not None else (0,) for n, cut in zip(self.shape, layout.cuts)))
+
+    def cut(self, x: torch.Tensor, layout: Layout) -> Paged:
+        """Divide a whole tensor, which may have a gradient."""
+        return _Divide.apply(x, layout, self)
 
     def divided(self, x: torch.Tensor, layout: Layout) -> Paged:
         """Store the parts of a whole tensor."""

@@ -19,6 +19,9 @@ __all__ = ["DiskPages", "HostPages", "Page", "Paged", "Pages", "boxed", "full_bo
 
 Place = tuple[int, ...]
 Boxes = dict[int, Interval]  # range along each dimension that is cut
+GRADIENTS = frozenset({
+    "add", "detach", "clone", "alias", "view_as", "zeros_like", "ones_like", "mul", "neg", "_to_copy",
+})  # fmt: skip; what autograd itself does with gradients: add them up, pass them on
 Order = tuple[int, ...]  # dimensions as they lie in memory, the innermost last
 
 
@@ -251,22 +254,18 @@ class Paged(torch.Tensor):
             into = {dim: where for _, dim, _, where in choice if dim is not None}
             yield tuple(rank for rank, *_ in choice), box, into
 
+    def gathered(self) -> torch.Tensor:
+        """Put the whole tensor together on the host."""
+        whole = torch.empty(self.shape, dtype=self.dtype)
+        for place, page in self.pages.items():
+            whole[self.whereabouts.box(place)] = page.load().cpu()
+        return whole
+
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         """What autograd itself does with gradients: add them up, pass them on."""
         name = func.overloadpacket.__name__
-        if name not in (
-            "add",
-            "detach",
-            "clone",
-            "alias",
-            "view_as",
-            "zeros_like",
-            "ones_like",
-            "mul",
-            "neg",
-            "_to_copy",
-        ):
+        if name not in GRADIENTS:
             raise NotImplementedError(
                 f"{func} of a tensor that is kept in parts: use it inside the out-of-core context"
             )

@@ -25,7 +25,7 @@ class OutOfCore(Sharding):
     def cut(self, tensor: torch.Tensor, bounds: Sequence[int] | None = None) -> torch.Tensor:
         """Divide a whole tensor into slabs (several cuts: evenly along each)."""
         with plain():
-            return self._tracked(self.space.divided(tensor, self._layout(tensor.shape, bounds)))
+            return self._tracked(self.space.cut(tensor, self._layout(tensor.shape, bounds)))
 
     def from_rows(
         self, read: Callable[[int, int], torch.Tensor], rows: int, bounds: Sequence[int] | None = None
@@ -72,12 +72,7 @@ class OutOfCore(Sharding):
     def gather(self, tensor: torch.Tensor) -> torch.Tensor:
         """Put a tensor together on the host."""
         with plain(), torch.no_grad():
-            if not isinstance(tensor, Paged):
-                return tensor.detach().cpu()
-            whole = torch.empty(tensor.shape, dtype=tensor.dtype)
-            for place, page in tensor.pages.items():
-                whole[tensor.whereabouts.box(place)] = page.load().cpu()
-        return whole
+            return tensor.gathered() if isinstance(tensor, Paged) else tensor.detach().cpu()
 
     def _tracked(self, tensor: Paged) -> torch.Tensor:
         return self.tag(tensor, tensor.whereabouts)

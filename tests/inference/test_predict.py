@@ -79,6 +79,7 @@ def test_two_processes_write_what_one_writes_past_a_bad_case_and_resume(trained,
     assert list(scratch.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_error_in_one_process_ends_all_soon_and_what_was_done_is_kept(rank, arguments, scratch):
     began = time.monotonic()
@@ -103,9 +104,13 @@ def test_long_work_of_the_first_process_is_no_hang(arguments):
     assert (result.n_cases, result.failures) == (4, {})
 
 
+@pytest.mark.slow
 def test_what_is_wrong_for_all_is_said_once(trained, images, tmp_path):
     with pytest.raises(ConfigError, match=r"^--save heart: unknown"):
         predict(trained, images, tmp_path / "out", save=("heart",), space=2)
+
+
+def test_volumes_are_spread_in_one_way(trained, images, tmp_path):
     with pytest.raises(ConfigError, match="--space 2 and --slabs 3: spread volumes over processes, or over time"):
         predict(trained, images, tmp_path / "out", space=2, slabs=3)
 
