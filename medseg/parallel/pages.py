@@ -19,9 +19,10 @@ __all__ = ["DiskPages", "HostPages", "Page", "Paged", "Pages", "boxed", "full_bo
 
 Place = tuple[int, ...]
 Boxes = dict[int, Interval]  # range along each dimension that is cut
+# what autograd itself does with gradients: add them up, pass them on
 GRADIENTS = frozenset({
     "add", "detach", "clone", "alias", "view_as", "zeros_like", "ones_like", "mul", "neg", "_to_copy",
-})  # fmt: skip; what autograd itself does with gradients: add them up, pass them on
+})  # fmt: skip
 Order = tuple[int, ...]  # dimensions as they lie in memory, the innermost last
 
 

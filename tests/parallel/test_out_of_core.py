@@ -2,8 +2,10 @@
 
 import copy
 import gc
+import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +21,17 @@ from medseg.parallel.pages import Paged
 
 NETWORKS = ["UNet batch", "BasicUNet", "DynUNet deep", "SegResNet", "AttentionUnet", "VNet", "HighResNet",
             "DenseNet121", "AutoencoderKL", "SwinUNETR"]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Tensors are small: threads would wait for each other most of the time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 SHARES = {"uneven": (0, 0.3, 0.35, 1), "empty": (0, 0, 0.5, 0.5, 1)}
 
 
@@ -32,7 +45,9 @@ def weights_like(outputs):
 
 def differences(name, d, slabs, dim=2, *, keep="host", shares=None, dtype=torch.float64, batch=2, folder=None):
     """Of outputs, gradients and buffers between slabs and the whole, over the largest absolute value."""
-    x = torch.randn(batch, 1, *size_of(name, d), dtype=dtype, generator=torch.Generator().manual_seed(1))
+    # of fewer values, batch normalisation makes 1e-11 of rounding: one device, too, when the batch is turned round
+    size = (64, 64, 64) if (name, d) == ("DenseNet121", 3) else size_of(name, d)
+    x = torch.randn(batch, 1, *size, dtype=dtype, generator=torch.Generator().manual_seed(1))
     network = build(name, d).to(dtype).train()
     reference = copy.deepcopy(network)
     torch.manual_seed(5)
@@ -85,7 +100,8 @@ def test_single_precision():
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize(("slabs", "dim", "keep"), [(3, 2, "host"), (2, 4, "disk"), ((2, 3), (2, 3), "disk")])
 def test_every_network_in_three_dimensions(name, slabs, dim, keep):
-    assert differences(name, 3, slabs, dim, keep=keep, batch=1) < EXACT
+    batch = 1 if name == "SwinUNETR" else 2
+    assert differences(name, 3, slabs, dim, keep=keep, batch=batch) < EXACT
 
 
 @pytest.mark.slow
@@ -222,19 +238,6 @@ def test_what_is_not_needed_any_more_is_let_go():
 # -- what is changed in place, and what is used where it must not be
 
 
-class _InPlace(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.first, self.second = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
-
-    def forward(self, x):
-        y = functional.leaky_relu(self.first(x), 0.1, inplace=True)
-        y = functional.dropout(self.second(y), 0.0, inplace=True)
-        y += 1
-        y.mul_(y.sigmoid())
-        return y
-
-
 class _UsedAgain(nn.Module):
     def forward(self, x):
         y = x * 1
@@ -242,25 +245,25 @@ class _UsedAgain(nn.Module):
         return y + 1
 
 
-def test_in_place_activations_are_exact():
-    network, x = _InPlace().double(), targets()[0]
-    reference = copy.deepcopy(network)
+@pytest.mark.parametrize("keep", ["host", "disk"])
+def test_in_place_activations_are_exact(keep):
+    first, second = nn.Conv2d(1, 4, 3, padding=1).double(), nn.Conv2d(4, 4, 3, padding=1).double()
+    x, parameters = targets()[0], [*first.parameters(), *second.parameters()]
 
-    def forward(module, one):  # torch forbids to change what `sigmoid` keeps
-        y = functional.leaky_relu(module.first(one), 0.1)
-        return module.second(y) + 1
-
-    expected = forward(reference, x)
-    expected.square().mean().backward()
-    with out_of_core(4, keep="disk") as context:
-        y = functional.leaky_relu(network.first(context.cut(x)), 0.1, inplace=True)
-        y = network.second(y)
+    def forward(one):
+        y = functional.leaky_relu(first(one), 0.1, inplace=True)
+        y = second(y)
         y += 1
+        return y
+
+    expected = forward(x)
+    wanted = torch.autograd.grad(expected.square().mean(), parameters)
+    with out_of_core(4, keep=keep) as context:
+        y = forward(context.cut(x))
         loss = y.square().mean()
-    loss.backward()
+    found = torch.autograd.grad(loss, parameters)
     assert largest(context.gather(y) - expected) < EXACT * largest(expected)
-    for a, b in zip(network.parameters(), reference.parameters()):
-        assert largest(a.grad - b.grad) < EXACT * largest(b.grad)
+    assert all(largest(a - b) < EXACT * largest(b) for a, b in zip(found, wanted))
 
 
 @pytest.mark.parametrize("keep", ["host", "disk"])
@@ -350,9 +353,9 @@ def test_image_target_and_label_are_read_together():
         image, target, label = context.several_from_rows(
             lambda start, stop: (x[:, :, start:stop], y[:, :, start:stop], torch.tensor([1, 0])), (0, 20, 32)
         )
-        assert layout_of(image) == layout_of(target)
-        assert torch.equal(context.gather(target), y)
-        assert label.tolist() == [1, 0]
+    assert layout_of(image) == layout_of(target)
+    assert torch.equal(context.gather(target), y)
+    assert label.tolist() == [1, 0]
 
 
 def test_parts_of_what_is_whole():
@@ -375,43 +378,32 @@ def test_large_random_tensors_are_drawn_slab_by_slab(monkeypatch):
 # -- files
 
 
-def sizes_of_unnamed_files():
-    import os
-
-    found = []
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            name = os.readlink(f"/proc/self/fd/{number}")
-        except OSError:
-            continue
-        found += [name] if "(deleted)" in name else []
-    return found
+def unnamed_files():
+    """Files without a name that this process has open."""
+    gc.collect()
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return sorted(name for name in map(os.readlink, links) if name.endswith("(deleted)"))
 
 
 def test_the_file_is_gone_after_a_step_and_after_an_error(tmp_path):
-    gc.collect()
-    before = sizes_of_unnamed_files()
+    before = unnamed_files()
     network, (x, _) = build("UNet", 2).double(), targets()
     with out_of_core(3, keep="disk", folder=tmp_path) as context:
         loss = network(context.cut(x)).mean()
-    assert len(sizes_of_unnamed_files()) == len(before) + 1
+    assert len(unnamed_files()) == len(before) + 1
     loss.backward()
     del loss, context
-    gc.collect()
-    assert sizes_of_unnamed_files() == before
+    assert unnamed_files() == before
     try:
         with out_of_core(3, keep="disk", folder=tmp_path) as context:
             torch.quantile(network(context.cut(x)), 0.5)
     except UnsupportedOperation:
         del context
-    gc.collect()
-    assert sizes_of_unnamed_files() == before
+    assert unnamed_files() == before
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_ends_the_step_with_a_message(monkeypatch):
-    import os
-
     write, left = os.pwrite, SimpleNamespace(bytes=200_000)
 
     def full(file, data, offset):
@@ -421,8 +413,9 @@ def test_a_full_disk_ends_the_step_with_a_message(monkeypatch):
         return write(file, data, offset)
 
     monkeypatch.setattr(os, "pwrite", full)
+    network, x = build("UNet", 2).double(), targets()[0]
     with out_of_core(3, keep="disk") as context, pytest.raises(OutputError, match="No space left on device after"):
-        build("UNet", 2).double()(context.cut(targets()[0]))
+        network(context.cut(x))
 
 
 LIMITED = """
@@ -446,16 +439,17 @@ used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.s
 resource.setrlimit(resource.RLIMIT_DATA, (used + (limit << 20),) * 2)
 step(side, slabs)
 """
+LIMIT_MIB = 180
 
 
 @pytest.mark.slow
 def test_eight_times_the_volume_under_one_limit():
-    """100 MB beyond what the process has anyway: 64^3 fits, 80^3 does not, 128^3 does in slabs."""
+    """64^3 fits into what a process may take besides what it has anyway, 80^3 does not, 128^3 does in slabs."""
 
     def ends(side, slabs):
         environment = {"MALLOC_ARENA_MAX": "1", "PYTHONPATH": ":".join(sys.path)}
         done = subprocess.run(
-            [sys.executable, "-c", LIMITED, str(side), str(slabs), "180"], env=environment, check=False
+            [sys.executable, "-c", LIMITED, str(side), str(slabs), str(LIMIT_MIB)], env=environment, check=False
         )
         return done.returncode
 
