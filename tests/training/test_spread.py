@@ -41,13 +41,23 @@ def whole(blobs, tmp_path_factory):
         ("layout.space=2",),
         ("layout.slabs=3",),
         pytest.param(("layout.slabs=2", "layout.keep=disk"), marks=pytest.mark.slow),
-        pytest.param(("layout.space=2", "layout.data=2"), marks=pytest.mark.slow),
         pytest.param(("layout.space=3",), marks=pytest.mark.slow),  # the middle part is smaller than the others
     ],
     ids=" ".join,
 )
 def test_spread_training_has_the_numbers_of_one_process(layout, whole, blobs, tmp_path):
-    spread = train("brain_infarct", blobs, tmp_path / "run", overrides=(*OPTIONS, *layout))
+    compare(train("brain_infarct", blobs, tmp_path / "run", overrides=(*OPTIONS, *layout)), whole)
+
+
+@pytest.mark.slow
+def test_groups_of_processes_have_the_numbers_of_as_many_processes(blobs, tmp_path):
+    """Dice over the batch is that of each group's images, so two groups are compared with two processes."""
+    one = train("brain_infarct", blobs, tmp_path / "one", overrides=(*OPTIONS, "layout.data=2"))
+    two = train("brain_infarct", blobs, tmp_path / "two", overrides=(*OPTIONS, "layout.data=2", "layout.space=2"))
+    compare(two, one)
+
+
+def compare(spread, whole):
     names = ("loss", "grad_norm", "validation_value")
     np.testing.assert_allclose(figures(spread, *names), figures(whole, *names), rtol=2e-3, atol=1e-4)
     a, b = load_model(whole).network.state_dict(), load_model(spread).network.state_dict()
