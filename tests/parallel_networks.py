@@ -164,6 +164,13 @@ def build(name: str, d: int) -> nn.Module:
     return network
 
 
+def targets() -> tuple[torch.Tensor, torch.Tensor]:
+    """Two small images and their masks."""
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(2, 1, 32, 32, dtype=torch.float64, generator=generator)
+    return x, (torch.rand(2, 1, 32, 32, generator=generator) < 0.3).double()
+
+
 @dataclass(frozen=True)
 class Apart:
     """Differences between parts and one device, over the largest absolute value."""

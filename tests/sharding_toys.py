@@ -94,6 +94,12 @@ def _zeros_with_a_view(x: torch.Tensor) -> Any:
     return row + 0.0
 
 
+def _with_backward_hook(x: torch.Tensor) -> Any:
+    layer = nn.Conv2d(4, 1, 1).double()
+    layer.register_full_backward_hook(lambda *_: None)
+    return layer(x) * 2
+
+
 REFUSED: dict[str, Callable[[torch.Tensor], Any]] = {
     "fft": lambda x: torch.fft.fftn(x),
     "as_strided": lambda x: x.as_strided((2, 2), (1, 1)),
@@ -133,6 +139,10 @@ REFUSED: dict[str, Callable[[torch.Tensor], Any]] = {
     "zeros with a view": _zeros_with_a_view,
     "relu_ of a flattened tensor": lambda x: functional.relu((x * 1).flatten(), inplace=True),
     "foreach": lambda x: torch._foreach_add([x], 1.0),
+    "is_contiguous": lambda x: x.is_contiguous(),
+    "hook on a sum": lambda x: (x.sum() * torch.ones((), requires_grad=True)).register_hook(torch.sign),
+    "backward hook": _with_backward_hook,
+    "scatter of a smaller index": lambda x: (x * 1).scatter(1, x[:, :1, :5].gt(0).long(), 1.0),
 }
 
 
@@ -209,6 +219,36 @@ def _device(x: torch.Tensor) -> Any:
     return x.to(torch.device("cpu")) * torch.ones(1, device=x.device, dtype=torch.promote_types(x.dtype, torch.half))
 
 
+def _types_of_others(x: torch.Tensor) -> Any:
+    """What only tells a type or a device lies as it likes."""
+    kernel = torch.arange(5, dtype=torch.float32).to(x)
+    turned = torch.ones(6, 8, 4, 2, dtype=torch.int32).type_as(x.permute(3, 2, 1, 0))
+    row = torch.zeros(1, 4, 1, 6, dtype=torch.float32).to(x)
+    row.type_as(x), x.to(row), x.type(x.type())
+    return x * kernel.sum() + row + turned.permute(3, 2, 1, 0)
+
+
+def _fewer_rows_gathered(x: torch.Tensor) -> Any:
+    index = torch.arange(5 * 6).reshape(1, 1, 5, 6).expand(2, 3, 5, 6) % 4
+    return x.gather(1, index) * 2 + x.gather(1, x[:, :, :5].long().abs() % 4)[:, :1]
+
+
+def _hooked(x: torch.Tensor) -> Any:
+    """Hooks that look at the whole gradient, and not at this rank's part."""
+    y = x * 2
+    y.register_hook(lambda gradient: gradient / gradient.norm() + gradient.mean(2, keepdim=True))
+    z = y.permute(0, 2, 3, 1) * y.permute(0, 2, 3, 1)
+    z.register_hook(lambda gradient: None if gradient.shape == (2, 8, 6, 4) else gradient * 0)
+    return z
+
+
+def _weighted_entropy(x: torch.Tensor) -> Any:
+    target = (x[:, 0] > 0).long() * 2
+    target[:, :, 2:3] = 255
+    weight = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=x.dtype)
+    return functional.cross_entropy(x, target, weight, ignore_index=255) * x
+
+
 RIGHT: dict[str, Callable[[torch.Tensor], Any]] = {
     "in place through slices": _in_place_through_slice,
     "in place through reshape": _in_place_through_reshape,
@@ -221,6 +261,10 @@ RIGHT: dict[str, Callable[[torch.Tensor], Any]] = {
     "constants": _own_constants,
     "known autograd function": _swish,
     "devices and types": _device,
+    "types of others": _types_of_others,
+    "fewer rows gathered": _fewer_rows_gathered,
+    "hooks": _hooked,
+    "weighted cross entropy": _weighted_entropy,
     "deviation of a constant": lambda x: (x * 0 + 3).std((2, 3)) + (x * 0).norm(dim=2).sum(2) + x.sum((2, 3)),
     "maximum of a constant": lambda x: functional.adaptive_max_pool2d(functional.relu(x - 9) + x * 0, 1) + x.mean(),
     "inner maximum of a constant": lambda x: functional.adaptive_max_pool2d((x * 0).transpose(2, 3), 1) * x,

@@ -21,9 +21,10 @@ def refusals(seat: Seat, name: str) -> tuple[str, str, str]:
     x = torch.randn(SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     rows = SHAPE[2] // seat.size
     network = Outer(Layer(lambda _, x: REFUSED[name](x)))
+    part = x[:, :, seat.rank * rows : (seat.rank + 1) * rows].clone().requires_grad_(name[:7] == "unknown")
     try:
         with spatial_parallel(seat.group):
-            network(x[:, :, seat.rank * rows : (seat.rank + 1) * rows].clone().requires_grad_(name[:7] == "unknown"))
+            network(part)
     except UnsupportedOperation as error:
         return error.operation, error.module, str(error)
     return "", "", ""
@@ -109,11 +110,16 @@ def outside(seat: Seat, kind: str) -> str:
         "other width": torch.ones(1, 2, rows, 5 + seat.rank, dtype=torch.float64),
         "dimensions": torch.ones(*(1,) * (4 + seat.rank), dtype=torch.float64),
         "labels": torch.zeros(1, 3, 6, dtype=torch.int64),
+        "one row": torch.ones(1, 2, 1, 6, dtype=torch.float64),
     }
     try:
         with spatial_parallel(seat.group):
             if kind == "labels":
                 functional.cross_entropy(x, others[kind])
+            elif kind == "one row":
+                x.sum(2, keepdim=True) * others[kind]
+            elif kind == "joined":
+                torch.cat([x, torch.ones(1, 1, 3, 6, dtype=torch.float64)], 1)
             else:
                 x + others[kind]
     except MedsegError as error:

@@ -122,6 +122,8 @@ class Sharding(Resumable):
         ------
         Unsupported
         """
+        if getattr(tensor, "superseded", False):
+            raise Unsupported("this tensor, kept in parts, was changed in place: use what that returned")
         if aliases.is_outdated(tensor):
             raise Unsupported("a view or the origin of this tensor was changed in place, which it has missed")
         made = foreign_function(tensor)
@@ -197,10 +199,17 @@ class Sharding(Resumable):
     # -- moving rows
 
     def moved(self, tensor: torch.Tensor, target: Layout) -> torch.Tensor:
-        """Bring a tensor to another layout: to other bounds, to everybody, or from everybody to parts."""
+        """Bring a tensor to another layout: to other bounds, to everybody, or from everybody to parts.
+
+        Raises
+        ------
+        ConfigError
+            Where the target has other numbers of rows than the tensor.
+        """
         layout = self.layout(tensor)
         if layout == target:
             return tensor
+        self._check_rows(tensor, target)
         self._moves += 1
         wants: dict[int, list[tuple[int, int]]] = {}
         between = layout
@@ -218,7 +227,6 @@ class Sharding(Resumable):
             tensor = self.tag(self.space.map(_same, rows, layout=between), between)
         narrow = [(axis, goal) for axis, goal in enumerate(target.cuts) if goal is not None and not between.cuts[axis]]
         if narrow:
-            self._check_whole(tensor, narrow)
 
             def own(place: Place, x: torch.Tensor) -> torch.Tensor:
                 for axis, goal in narrow:
@@ -229,13 +237,15 @@ class Sharding(Resumable):
             tensor = self.tag(self.space.map(own, tensor, layout=target), target)
         return tensor
 
-    def _check_whole(self, tensor: torch.Tensor, goals: Sequence[tuple[int, Cut]]) -> None:
-        for _, goal in goals:
-            if self.shape(tensor)[goal.dim] != goal.size:
-                raise ConfigError(
-                    f"a tensor of shape {tuple(tensor.shape)} was taken for the same on every rank, but should have "
-                    f"{goal.size} rows along dimension {goal.dim}; if it is a part, give it the dimensions of the input"
-                )
+    def _check_rows(self, tensor: torch.Tensor, target: Layout) -> None:
+        layout, shape = self.layout(tensor), self.shape(tensor)
+        for goal in target.cuts:
+            if goal is None or (goal.dim < len(shape) and shape[goal.dim] == goal.size):
+                continue
+            text = f"a tensor of shape {tuple(shape)} does not fit {goal.size} rows along dimension {goal.dim}"
+            if layout.is_replicated:
+                text += "; it was taken for the same on every rank: if it is a part, give it the input's dimensions"
+            raise ConfigError(text)
 
     def divided_in_place(self, tensor: torch.Tensor, target: Layout) -> torch.Tensor | None:
         """Turn a constant that was just made, the same on every rank, into parts; None where that is not safe.
@@ -266,11 +276,15 @@ class Sharding(Resumable):
         layout : Layout
             Of the result, whose dimensions are those of the operand with the most.
         """
+        outside = [not self.is_tracked(operand) for operand in operands]
         layouts = [self.layout(operand) for operand in operands]
         if all(layout.is_replicated for layout in layouts):
             return list(operands), self.everywhere
         ndim = max(operand.ndim for operand in operands)
         shapes = [self.shape(operand) for operand in operands]
+        for new, layout in zip(outside, layouts):
+            if new:
+                self._check_part(layout, shapes, ndim)
         goal = self.everywhere
         for axis in range(self.space.axes):
             for operand, layout in zip(operands, layouts):
@@ -283,6 +297,19 @@ class Sharding(Resumable):
                     goal = goal.replace(axis, cut.at(dim))
                     break
         return [self._towards(operand, goal, ndim) for operand in operands], goal
+
+    @staticmethod
+    def _check_part(layout: Layout, shapes: Sequence[torch.Size], ndim: int) -> None:
+        """Refuse one row from each rank where another operand has one row in all: it is hardly a part."""
+        for cut in layout.cuts:
+            if cut is None or cut.ranks == 1 or any(high - low != 1 for low, high in cut.intervals()):
+                continue
+            others = [shape[cut.dim] for shape in shapes if len(shape) == ndim and cut.dim < ndim]
+            if 1 in others:
+                raise ConfigError(
+                    f"a tensor from outside has one row along dimension {cut.dim} on every rank, and was taken for a "
+                    "part; if it is the same everywhere, make it a parameter or a buffer, or mark it by `replicate`"
+                )
 
     def _towards(self, operand: torch.Tensor, goal: Layout, ndim: int) -> torch.Tensor:
         """Bring an operand to the layout of the result, with the dimensions that it has."""

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from medseg.errors import ConfigError
+from medseg.parallel.errors import Unsupported, UnsupportedOperation
 from medseg.parallel.in_turn import InTurn
 from medseg.parallel.layout import Cut, Layout, even_bounds
 from medseg.parallel.operations import operations
@@ -60,7 +61,14 @@ class OutOfCore(Sharding):
             )
 
     def parts(self, tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-        """The slabs of a tensor, one after another."""
+        """The slabs of a tensor, one after another.
+
+        Raises
+        ------
+        UnsupportedOperation
+            Of a tensor that was changed in place, which gave another one.
+        """
+        self._check("parts", tensor)
         if not isinstance(tensor, Paged):
             yield tensor
             return
@@ -70,9 +78,23 @@ class OutOfCore(Sharding):
             yield part
 
     def gather(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Put a tensor together on the host."""
+        """Put a tensor together on the host.
+
+        Raises
+        ------
+        UnsupportedOperation
+            Of a tensor that was changed in place, which gave another one.
+        """
+        self._check("gather", tensor)
         with plain(), torch.no_grad():
             return tensor.gathered() if isinstance(tensor, Paged) else tensor.detach().cpu()
+
+    def _check(self, name: str, tensor: torch.Tensor) -> None:
+        try:
+            with plain():
+                self.check_known(tensor)
+        except Unsupported as error:
+            raise UnsupportedOperation(name, "", str(error)) from error
 
     def _tracked(self, tensor: Paged) -> torch.Tensor:
         return self.tag(tensor, tensor.whereabouts)

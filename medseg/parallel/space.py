@@ -117,6 +117,15 @@ class Space(ABC):
         """Number of mesh axes."""
         return len(self.shape)
 
+    @property
+    def gradients_add_up(self) -> bool:
+        """Whether the gradient of what every rank has is the sum over ranks."""
+        return prod(self.shape) > 1
+
+    def of_gradient(self, gradient: torch.Tensor, layout: Layout) -> Layout:
+        """Layout of the gradient of a tensor with `layout`."""
+        return layout
+
     @abstractmethod
     def map(
         self, local: Local, *operands: Any, layout: Layout, vjp: Vjp | None = None, in_place: bool = False

@@ -48,7 +48,7 @@ REFUSED = {
     "scripted module": ("UnsupportedOperation", "scripted or traced"),
     "scripted function": ("UnsupportedOperation", "made past the context"),
     "backward hook": ("UnsupportedOperation", "BackwardHookFunction"),
-    "clip": ("UnsupportedOperation", "_foreach_norm"),
+    "clip": ("UnsupportedOperation", "its share of the gradient"),
     "step": ("UnsupportedOperation", "torch.Tensor.grad"),
     "kernel": ("UnsupportedOperation", "does not fit"),
     "unequal": ("ConfigError", "different sizes along dimension 4"),

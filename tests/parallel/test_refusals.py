@@ -39,7 +39,10 @@ def test_an_input_that_the_module_holds_is_a_part():
     assert max(run(2, "held_input")) < EXACT
 
 
-@pytest.mark.parametrize("kind", ["wrong rows", "whole", "other width", "dimensions", "labels"])
+KINDS = ["wrong rows", "whole", "other width", "dimensions", "labels", "one row", "joined"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_tensors_from_outside_that_do_not_fit_are_refused(kind):
     assert all(run(2, "outside", kind))
 

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from medseg.parallel.layout import Layout
+from medseg.parallel.operations.kernels import convolve, gradient_of_weight
 from medseg.parallel.operations.table import Table, functions
 from medseg.parallel.operations.windows import Upsampling, Window, as_tuple
 from medseg.parallel.sharding import Sharding, Unsupported
@@ -85,9 +86,9 @@ class _Convolution:
         if gradient.numel() == 0 or rows.numel() == 0:
             return torch.zeros_like(weight)
         gradient = self._full(place, gradient, rows.shape, weight.shape)
-        _, of_weight, _ = torch.ops.aten.convolution_backward(
-            gradient, self._cast(rows), self._cast(weight), None, self.stride, self.padding, self.dilation,
-            self.transposed, self.extra, self.groups, [False, True, False],
+        of_weight = gradient_of_weight(
+            gradient, self._cast(rows), self._cast(weight), self.stride, self.padding, self.dilation,
+            self.transposed, self.extra, self.groups,
         )  # fmt: skip
         return of_weight.to(weight.dtype)
 
@@ -115,9 +116,7 @@ class _Convolution:
     def _convolve(
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, transposed: bool, extra: Sequence[int]
     ) -> torch.Tensor:
-        return torch.ops.aten.convolution(
-            x, weight, bias, self.stride, self.padding, self.dilation, transposed, extra, self.groups
-        )
+        return convolve(x, weight, bias, self.stride, self.padding, self.dilation, transposed, extra, self.groups)
 
     def _full(self, place: Place, gradient: torch.Tensor, rows: Sequence[int], weight: Sequence[int]) -> torch.Tensor:
         """Gradient of all that this rank computes, of which its output is a part."""
@@ -193,6 +192,7 @@ def _convolution(
     def run(x: torch.Tensor) -> torch.Tensor:
         x = _without_channel_cut(sharding, x)
         kernel = tuple(weight.shape[2:])
+        _check_channels(sharding.shape(x)[1], weight.shape[1] * groups)
         x, pads = _padded(sharding, x, kernel, padding, dilation)
         layout, whole = sharding.layout(x), sharding.shape(x)
         windows = [Window(*numbers) for numbers in zip(kernel, stride, dilation, *zip(*pads))]
@@ -233,6 +233,7 @@ def _transposed(
     def run(x: torch.Tensor) -> torch.Tensor:
         x = _without_channel_cut(sharding, x)
         kernel = tuple(weight.shape[2:])
+        _check_channels(sharding.shape(x)[1], weight.shape[0])
         layout, whole = sharding.layout(x), sharding.shape(x)
         steps = [Upsampling(*numbers) for numbers in zip(kernel, stride, dilation, pads, extra)]
         shape = (whole[0], weight.shape[1] * groups, *(step.size(rows) for step, rows in zip(steps, whole[2:])))
@@ -261,6 +262,12 @@ def _check_weight(sharding: Sharding, *weights: torch.Tensor | None) -> None:
     for weight in weights:
         if weight is not None and sharding.is_tracked(weight) and not sharding.layout(weight).is_replicated:
             raise Unsupported("the weight is cut: it must be the same on every rank")
+
+
+def _check_channels(given: int, wanted: int) -> None:
+    """Every rank finds a wrong number of channels, also one without rows, which would wait for the others."""
+    if given != wanted:
+        raise ValueError(f"convolution: weights for {wanted} input channels, but the input has {given}")
 
 
 def _carry_out(

@@ -53,6 +53,9 @@ def _scatter(
     tensors = [index, *([src] if isinstance(src, torch.Tensor) else [])]
     goal = sharding.layout(index)
     in_place = func.__name__.endswith("_")
+    for one in tensors:
+        if any(sharding.shape(one)[d] != sharding.shape(x)[d] for d in goal.dims):
+            raise Unsupported("an index or a source that is smaller along the cut")
     if sharding.layout(x) != goal:
         divided = sharding.divided_in_place(x, goal) if in_place else sharding.moved(x, goal)
         if divided is None:
@@ -69,9 +72,13 @@ def _scatter(
 
 
 def _gather(sharding: Sharding, x: torch.Tensor, dim: int, index: torch.Tensor, **_: Any) -> torch.Tensor:
-    layout = sharding.layout(x)
+    layout, sides = sharding.layout(x), sharding.shape(index)
     if dim % x.ndim in layout.dims:
         raise Unsupported("along the dimension that is cut")
+    for other in layout.dims:
+        if sides[other] < sharding.shape(x)[other]:  # the rest is not asked for
+            x = sharding.run(torch.narrow, x, other, 0, sides[other])
+    layout = sharding.layout(x)
     index = sharding.moved(index, layout)
     return sharding.tag(
         sharding.space.map(lambda place, part, which: part.gather(dim, which), x, index, layout=layout), layout

@@ -56,6 +56,8 @@ def _cross_entropy(
         input = sharding.moved(input, layout.replace(layout.dims[classes], None))
         layout = sharding.layout(input)
     probabilities = target.ndim == input.ndim and target.is_floating_point()
+    if weight is not None and weight.shape != (sharding.shape(input)[classes],):
+        raise ValueError(f"cross entropy: weights {tuple(weight.shape)} for {sharding.shape(input)[classes]} classes")
     each = layout.moved({dim: dim - (dim > classes) for dim in layout.dims})
     if not (probabilities or sharding.is_tracked(target)):  # from outside: this rank's part, as the input is
         sharding.space.check(target, each)
@@ -94,7 +96,7 @@ def _counted(
         counts = wanted != ignore_index
         if not weights:
             return counts.sum().to(torch.get_default_dtype() if weight is None else weight.dtype)
-        return (weights[0][wanted.clamp(min=0)] * counts).sum()
+        return (weights[0][torch.where(counts, wanted, 0)] * counts).sum()
 
     operands = [target] if weight is None else [target, weight.detach()]
     axes = sorted(layout.dims.values())

@@ -183,6 +183,14 @@ def _of_input(
     return out.reshape(x.shape).to(x.dtype)
 
 
+def _check_channels(sharding: Sharding, x: torch.Tensor, *given: torch.Tensor | None) -> None:
+    """Every rank finds a wrong number of channels, also one without rows, which would wait for the others."""
+    channels = sharding.shape(x)[1]
+    for one in given:
+        if one is not None and one.numel() != channels:
+            raise ValueError(f"{one.numel()} weights or statistics for {channels} channels")
+
+
 def _run(
     sharding: Sharding, x: torch.Tensor, weight: Any, bias: Any, groups: _Groups
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -206,6 +214,8 @@ def _uncut(sharding: Sharding, x: torch.Tensor, dims: Sequence[int]) -> torch.Te
 def _make_groups(sharding: Sharding, x: torch.Tensor, *, over_batch: bool, groups: int | None, eps: float) -> _Groups:
     layout, whole = sharding.layout(x), sharding.shape(x)
     groups = whole[1] if groups is None else groups
+    if whole[1] % groups:
+        raise ValueError(f"{whole[1]} channels cannot be divided into {groups} groups")
     axes = tuple(axis for dim, axis in layout.dims.items() if dim >= 2 or over_batch)
     count = prod(whole[2:]) * (whole[0] if over_batch else 1) * (whole[1] // groups)
     return _Groups(over_batch, whole[1], groups, count, axes, eps)
@@ -223,6 +233,7 @@ def _batch_norm(
     eps: float = 1e-5,
 ) -> torch.Tensor:
     x = _uncut(sharding, input, (1,))
+    _check_channels(sharding, x, running_mean, running_var, weight, bias)
     if not training:
         return _with_given(sharding, x, running_mean, running_var, weight, bias, eps)
     groups = _make_groups(sharding, x, over_batch=True, groups=None, eps=eps)
@@ -268,6 +279,7 @@ def _instance_norm(
     eps: float = 1e-5,
 ) -> torch.Tensor:
     x = _uncut(sharding, input, (1,))
+    _check_channels(sharding, x, running_mean, running_var, weight, bias)
     if not use_input_stats:
         return _with_given(sharding, x, running_mean, running_var, weight, bias, eps)
     groups = _make_groups(sharding, x, over_batch=False, groups=None, eps=eps)
@@ -298,6 +310,7 @@ def _group_norm(
     cudnn_enabled: bool = True,
 ) -> torch.Tensor:
     x = _uncut(sharding, input, (1,))
+    _check_channels(sharding, x, weight, bias)
     groups = _make_groups(sharding, x, over_batch=False, groups=num_groups, eps=eps)
     norm = partial(torch.nn.functional.group_norm, num_groups=num_groups)
     x = sharding.run(torch.Tensor.to, x, type_of_result(norm, x, (1, sharding.shape(x)[1], 2)))

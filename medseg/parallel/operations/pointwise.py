@@ -15,30 +15,30 @@ __all__ = ["pointwise", "table"]
 
 UNARY = """
     abs absolute acos acosh angle arccos arcsin arctan asin asinh atan atanh bitwise_not ceil celu clamp clamp_max
-    clamp_min clip clone contiguous conj cos cosh cpu cuda deg2rad detach digamma elu erf erfc erfinv exp exp2 expm1
+    clamp_min clip clone contiguous conj cos cosh cpu cuda deg2rad detach_ digamma elu erf erfc erfinv exp exp2 expm1
     expit fix floor frac gelu half float double bfloat16 int long short char byte bool hardshrink hardsigmoid hardswish
     hardtanh i0 isfinite isinf isnan isneginf isposinf isreal leaky_relu lgamma log log10 log1p log2 logical_not logit
     logsigmoid mish nan_to_num neg negative ones_like zeros_like full_like empty_like positive rad2deg reciprocal relu
     relu6 round rsqrt selu sgn sigmoid sign signbit silu sin sinc sinh softplus softshrink softsign sqrt square tan tanh
-    tanhshrink threshold to trunc type __neg__ __invert__ __abs__ __pos__ requires_grad_
+    tanhshrink threshold trunc __neg__ __invert__ __abs__ __pos__
 """
 SEVERAL = """
     add addcdiv addcmul arctan2 atan2 bitwise_and bitwise_or bitwise_xor copysign div divide eq fill_ floor_divide
     fmax fmin fmod ge greater greater_equal gt hypot huber lerp logaddexp logaddexp2 logical_and logical_or logical_xor
     le less less_equal lt masked_fill maximum minimum mul multiply ne not_equal pow remainder rsub sub subtract
-    true_divide type_as xlogy zero_ copy_ nextafter heaviside float_power
+    true_divide xlogy zero_ copy_ nextafter heaviside float_power
     __add__ __and__ __div__ __eq__ __floordiv__ __ge__ __gt__ __le__ __lt__ __mod__ __mul__ __ne__ __or__ __pow__
     __radd__ __rand__ __rdiv__ __rfloordiv__ __rmod__ __rmul__ __ror__ __rpow__ __rsub__ __rtruediv__ __rxor__ __sub__
     __truediv__ __xor__
 """
 FACTS = """
-    is_floating_point is_complex element_size is_contiguous get_device is_signed _is_view
+    is_floating_point is_complex element_size get_device is_signed _is_view
 """
 PROPERTIES = """
     dtype device requires_grad is_cuda is_leaf is_sparse is_quantized is_meta is_mps is_xpu is_nested is_mkldnn layout
     itemsize grad_fn _backward_hooks is_cpu _version output_nr retains_grad
 """
-LOCAL_CALLS = "register_hook retain_grad register_post_accumulate_grad_hook backward __repr__ __format__ __hash__"
+LOCAL_CALLS = "retain_grad backward __repr__ __format__ __hash__"
 ONE_VALUE = "item __bool__ __float__ __int__ __index__ tolist numpy __array__ __contains__ is_nonzero"
 
 
@@ -72,6 +72,26 @@ def pointwise(func: Callable, sharding: Sharding, *args: Any, **kwargs: Any) -> 
 
     result = sharding.space.map(local, *operands, layout=goal, in_place=in_place)
     return sharding.tag(result, goal)
+
+
+def _detached(sharding: Sharding, x: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return pointwise(torch.detach, sharding, x)
+
+
+def _learning(sharding: Sharding, x: torch.Tensor, requires_grad: bool = True) -> torch.Tensor:
+    return sharding.tag(x.requires_grad_(requires_grad), sharding.layout(x))
+
+
+def _converted(func: Callable, sharding: Sharding, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+    """``to``, ``type``, ``type_as``: a tensor among the arguments only tells the type and the device."""
+    other = kwargs.pop("other", args[0] if args else None)
+    if isinstance(other, torch.Tensor):
+        rest = dict(zip(("non_blocking", "copy"), args[1:]))
+        return pointwise(torch.Tensor.to, sharding, x, device=other.device, dtype=other.dtype, **rest, **kwargs)
+    if func is torch.Tensor.type and not (args or kwargs):
+        return x.type()
+    return pointwise(func, sharding, x, *args, **kwargs)
 
 
 def _where(
@@ -117,10 +137,14 @@ def _dim(sharding: Sharding, x: torch.Tensor, *_: Any) -> int:
     return x.ndim
 
 
-def _alias(func: Callable, sharding: Sharding, x: torch.Tensor, *args: Any) -> Any:
-    """``x.data``, ``x.grad``, ``x.detach()``: lies as `x` does."""
-    layout, value = sharding.layout(x), func(x, *args)
-    return value if value is None else sharding.tag(value, layout)
+def _data(sharding: Sharding, x: torch.Tensor, *args: Any) -> torch.Tensor:
+    return sharding.tag(torch.Tensor.data.__get__(x, *args), sharding.layout(x))
+
+
+def _is_contiguous(sharding: Sharding, x: torch.Tensor, *args: Any, **kwargs: Any) -> bool:
+    if not sharding.layout(x).is_replicated:
+        raise Unsupported("parts lie in memory otherwise than the whole; call contiguous() without asking")
+    return x.is_contiguous(*args, **kwargs)
 
 
 def table() -> Table:
@@ -131,6 +155,9 @@ def table() -> Table:
     for func in functions(UNARY + SEVERAL + in_place + f" {augmented} __itruediv__"):
         entries[func] = partial(pointwise, func)
     entries |= {func: partial(_where, func) for func in functions("where")}
+    entries |= dict.fromkeys(functions("detach"), _detached)
+    entries[torch.Tensor.requires_grad_] = _learning
+    entries |= {func: partial(_converted, func) for func in functions("to type type_as")}
     for func in functions(FACTS + LOCAL_CALLS):
         entries[func] = partial(_fact, func)
     for func in functions(ONE_VALUE):
@@ -138,13 +165,13 @@ def table() -> Table:
     for name in PROPERTIES.split():
         if (descriptor := getattr(torch.Tensor, name, None)) is not None and hasattr(descriptor, "__get__"):
             entries[descriptor] = partial(_fact, descriptor.__get__)
-    for name in ("data", "grad"):
-        descriptor = getattr(torch.Tensor, name)
-        entries[descriptor] = partial(_alias, descriptor.__get__)
-    properties: dict[Any, Handler] = {torch.Tensor.shape: _shape, torch.Tensor.ndim: _dim}
+    properties: dict[Any, Handler] = {
+        torch.Tensor.shape: _shape, torch.Tensor.ndim: _dim, torch.Tensor.data: _data,
+    }  # fmt: skip
     entries |= properties
     entries |= dict.fromkeys(functions("size"), _size)
     entries |= dict.fromkeys(functions("numel nelement"), _numel)
     entries[torch.Tensor.__len__] = _length
+    entries[torch.Tensor.is_contiguous] = _is_contiguous
     entries |= dict.fromkeys(functions("dim ndimension"), _dim)
     return entries
