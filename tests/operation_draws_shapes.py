@@ -10,14 +10,15 @@ from operation_draws import draws, volume
 RARELY = 0.2
 
 
-def _any_cut(rng: Random, *, ndim: int | None = None, most: int = 6) -> tuple[tuple[int, ...], Setting]:
+def any_cut(rng: Random, *, ndim: int | None = None, most: int = 6) -> tuple[tuple[int, ...], Setting]:
     """A tensor that is cut along any dimensions at all."""
     ndim = rng.randint(2, 5) if ndim is None else ndim
     shape = tuple(rng.randint(1, most) for _ in range(ndim))
     return shape, draw_setting(rng, range(ndim))
 
 
-def _signed(rng: Random, dim: int, ndim: int) -> int:
+def counted(rng: Random, dim: int, ndim: int) -> int:
+    """The same dimension, perhaps counted from the end."""
     return dim - ndim if rng.random() < 0.4 else dim
 
 
@@ -30,15 +31,15 @@ def _order(rng: Random, ndim: int) -> list[int]:
 @draws("permute transpose swapaxes swapdims movedim moveaxis unsqueeze squeeze t flatten")
 def moved_dims(rng: Random, path: str) -> Case:
     name = path.rpartition(".")[2]
-    shape, setting = _any_cut(rng, ndim=2 if name == "t" else None)
+    shape, setting = any_cut(rng, ndim=2 if name == "t" else None)
     ndim = len(shape)
-    a, b = (_signed(rng, rng.randrange(ndim), ndim) for _ in range(2))
+    a, b = (counted(rng, rng.randrange(ndim), ndim) for _ in range(2))
     order = tuple(_order(rng, ndim))
     start = rng.randrange(ndim)
     args: dict[str, tuple[Any, ...]] = {
         "permute": (order,), "movedim": (a, b) if rng.random() < 0.5 else ((0, 1), (ndim - 1, 0)), "t": (),
         "unsqueeze": (rng.randint(-ndim - 1, ndim),), "squeeze": rng.choice(((), (a,))),
-        "flatten": (start, _signed(rng, rng.randint(start, ndim - 1), ndim)),
+        "flatten": (start, counted(rng, rng.randint(start, ndim - 1), ndim)),
     }  # fmt: skip
     args["moveaxis"] = args["movedim"]
     return Case(path, (setting.slab(shape, rng), *args.get(name, (a, b))), {}, setting)
@@ -46,7 +47,7 @@ def moved_dims(rng: Random, path: str) -> Case:
 
 @draws("reshape view view_as reshape_as")
 def reshaped(rng: Random, path: str) -> Case:
-    shape, setting = _any_cut(rng, most=4)
+    shape, setting = any_cut(rng, most=4)
     target = _regrouped(rng, shape)
     name = path.rpartition(".")[2]
     x = setting.slab(shape, rng)
@@ -81,17 +82,17 @@ def _regrouped(rng: Random, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 @draws("unflatten")
 def unflattened(rng: Random, path: str) -> Case:
-    shape, setting = _any_cut(rng)
+    shape, setting = any_cut(rng)
     dim = rng.randrange(len(shape))
     factors = [n for n in range(1, shape[dim] + 1) if shape[dim] % n == 0]
     first = rng.choice(factors)
     sizes = rng.choice(((first, shape[dim] // first), (first, -1), (-1, first)))
-    return Case(path, (setting.slab(shape, rng), _signed(rng, dim, len(shape)), sizes), {}, setting)
+    return Case(path, (setting.slab(shape, rng), counted(rng, dim, len(shape)), sizes), {}, setting)
 
 
 @draws("expand expand_as broadcast_to repeat tile")
 def repeated(rng: Random, path: str) -> Case:
-    shape, setting = _any_cut(rng, ndim=rng.randint(2, 4))
+    shape, setting = any_cut(rng, ndim=rng.randint(2, 4))
     name = path.rpartition(".")[2]
     extra = tuple(rng.randint(1, 3) for _ in range(rng.randint(0, 1)))
     x = setting.slab(shape, rng)
@@ -109,7 +110,7 @@ def repeated(rng: Random, path: str) -> Case:
 @draws("cat concat concatenate stack")
 def together(rng: Random, path: str) -> Case:
     name = path.rpartition(".")[2]
-    shape, setting = _any_cut(rng, ndim=rng.randint(2, 4))
+    shape, setting = any_cut(rng, ndim=rng.randint(2, 4))
     dim = rng.randrange(len(shape) + (name == "stack"))
     operands = []
     for number in range(rng.randint(1, 3)):
@@ -120,16 +121,16 @@ def together(rng: Random, path: str) -> Case:
             operands.append(replicated(sides, rng))
         else:
             operands.append(setting.slab(sides, rng, moved=rng.random() < 0.3))
-    return Case(path, (tuple(operands), _signed(rng, dim, len(shape) + (name == "stack"))), {}, setting)
+    return Case(path, (tuple(operands), counted(rng, dim, len(shape) + (name == "stack"))), {}, setting)
 
 
 @draws("narrow select split split_with_sizes chunk unbind __iter__ flip roll index_select")
 def pieces(rng: Random, path: str) -> Case:
     name = path.rpartition(".")[2]
-    shape, setting = _any_cut(rng)
+    shape, setting = any_cut(rng)
     ndim = len(shape)
     dim = rng.randrange(ndim)
-    rows, signed = shape[dim], _signed(rng, dim, ndim)
+    rows, signed = shape[dim], counted(rng, dim, ndim)
     start = rng.randrange(rows)
     first = rng.randint(0, rows)
     some = tuple(_order(rng, ndim)[: rng.randint(1, ndim)])
@@ -170,7 +171,7 @@ def _index(rng: Random, shape: tuple[int, ...], *, whole: tuple[int, ...] = ()) 
 
 @draws("__getitem__")
 def taken(rng: Random, path: str) -> Case:
-    shape, setting = _any_cut(rng)
+    shape, setting = any_cut(rng)
     index = _index(rng, shape)
     kind = rng.random()
     if kind < 0.2:
@@ -184,7 +185,7 @@ def taken(rng: Random, path: str) -> Case:
 
 @draws("__setitem__")
 def put(rng: Random, path: str) -> Case:
-    shape, setting = _any_cut(rng)
+    shape, setting = any_cut(rng)
     index = _index(rng, shape, whole=() if rng.random() < RARELY else setting.dims)
     return Case(path, (setting.slab(shape, rng), index, 2.5), {}, setting, may_refuse=True)
 
@@ -192,11 +193,11 @@ def put(rng: Random, path: str) -> Case:
 @draws("sum mean var std var_mean count_nonzero norm amax amin max min argmax argmin any all linalg_norm")
 def reduced(rng: Random, path: str) -> Case:
     name = path.rpartition(".")[2]
-    shape, setting = _any_cut(rng, ndim=rng.randint(2, 4))
+    shape, setting = any_cut(rng, ndim=rng.randint(2, 4))
     ndim = len(shape)
     values = {"any": "bits", "all": "bits"}.get(name, rng.choice(("normal", "ties")))
     x = setting.slab(shape, rng, values)
-    some = tuple(_signed(rng, one, ndim) for one in _order(rng, ndim)[: rng.randint(1, ndim)])
+    some = tuple(counted(rng, one, ndim) for one in _order(rng, ndim)[: rng.randint(1, ndim)])
     one, keep = rng.choice(some), {"keepdim": rng.random() < 0.5}
     if name in ("max", "min") and rng.random() < 0.3:
         return Case(path, (x, setting.slab(shape, rng, values, moved=True)), {}, setting)
@@ -221,9 +222,9 @@ def reduced(rng: Random, path: str) -> Case:
 @draws("softmax log_softmax softmin cumsum cumprod logcumsumexp normalize glu one_hot prelu gather scatter")
 def along(rng: Random, path: str) -> Case:
     name = path.rpartition(".")[2].removeprefix("special_").rstrip("_")
-    shape, setting = _any_cut(rng, ndim=rng.randint(2, 4))
+    shape, setting = any_cut(rng, ndim=rng.randint(2, 4))
     dim = rng.randrange(len(shape))
-    signed = _signed(rng, dim, len(shape))
+    signed = counted(rng, dim, len(shape))
     if name == "one_hot":
         return Case(path, (setting.slab(shape, rng, "labels"), 3), {}, setting)
     if name == "prelu":

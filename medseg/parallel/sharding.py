@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from medseg.errors import ConfigError
 from medseg.parallel import aliases
@@ -104,6 +105,14 @@ class Sharding(Resumable):
     def run(self, func: Callable, *args: Any, **kwargs: Any) -> Any:
         """Carry out an operation that another one is made of."""
         return self.__torch_function__(func, (), args, kwargs)
+
+    def written(self, work: Callable, *args: Any, **kwargs: Any) -> Any:
+        """Carry out an operation that is written as a network is, in torch functions."""
+        TorchFunctionMode.__enter__(self)
+        try:
+            return work(*args, **kwargs)
+        finally:
+            TorchFunctionMode.__exit__(self, None, None, None)
 
     def _refusal(self, func: Callable, reason: str) -> UnsupportedOperation:
         return UnsupportedOperation(_name(func), self._modules.name(), reason)

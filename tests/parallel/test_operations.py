@@ -2,7 +2,8 @@
 
 from random import Random
 
-import operation_draws_layers  # noqa: F401 - the draws register themselves
+import operation_draws_composites  # noqa: F401 - the draws register themselves
+import operation_draws_layers  # noqa: F401
 import operation_draws_shapes  # noqa: F401
 import pytest
 from hypothesis import HealthCheck, given, settings

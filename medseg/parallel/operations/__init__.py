@@ -4,6 +4,7 @@ from functools import lru_cache
 
 from medseg.parallel.operations import (
     autograd,
+    composites,
     convolution,
     factories,
     interpolation,
@@ -17,6 +18,7 @@ from medseg.parallel.operations import (
     pooling,
     products,
     reductions,
+    summaries,
     views,
 )
 from medseg.parallel.operations.table import Table
@@ -29,8 +31,8 @@ def operations() -> Table:
     """The table of all operations."""
     entries: Table = {}
     for module in (
-        pointwise, factories, noise, views, pieces, lines, reductions, losses, products, padding, convolution, pooling,
-        interpolation, normalisation, autograd,
+        pointwise, factories, noise, views, pieces, lines, reductions, summaries, losses, products, padding,
+        convolution, pooling, interpolation, normalisation, autograd, composites,
     ):  # fmt: skip
         entries |= module.table()
     return entries

@@ -24,7 +24,7 @@ def _grad(sharding: Sharding, *args: Any, **kwargs: Any) -> None:
 
 def _of_tensor(sharding: Sharding, x: torch.Tensor, *args: Any) -> torch.Tensor | None:
     """``x.grad``."""
-    gradient = torch.Tensor.grad.__get__(x, *args)  # type: ignore[attr-defined]
+    gradient = torch.Tensor.grad.__get__(x, *args)  # type: ignore[union-attr]
     if gradient is None:
         return None
     return sharding.tag(gradient, sharding.space.of_gradient(gradient, _layout_of_gradient(sharding, x)))

@@ -94,6 +94,28 @@ def _one_hot(sharding: Sharding, x: torch.Tensor, num_classes: int = -1) -> torc
     )
 
 
+def _embedding(
+    sharding: Sharding,
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> torch.Tensor:
+    if max_norm is not None or scale_grad_by_freq or sparse:
+        raise Unsupported("max_norm, scale_grad_by_freq and sparse")
+    if not sharding.layout(weight).is_replicated:
+        raise Unsupported("the weight is cut: it must be the same on every rank")
+    layout = sharding.layout(input)
+
+    def local(place: Place, index: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        return functional.embedding(index, table, padding_idx)
+
+    return sharding.tag(sharding.space.map(local, input, weight, layout=layout), layout)
+
+
 def _prelu(sharding: Sharding, input: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     layout = sharding.layout(input)
     if 1 in layout.dims and weight.numel() > 1:
@@ -120,5 +142,6 @@ def table() -> Table:
     entries |= dict.fromkeys(functions("gather"), _gather)
     entries |= dict.fromkeys(functions("one_hot"), _one_hot)
     entries |= dict.fromkeys(functions("prelu"), _prelu)
+    entries[functional.embedding] = _embedding
     entries |= dict.fromkeys(functions("glu"), _glu)
     return entries

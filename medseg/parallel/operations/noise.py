@@ -83,6 +83,37 @@ def _fresh(kind: str, sharding: Sharding, *size: Any, **kwargs: Any) -> torch.Te
     return sharding.fresh(sharding.space.drawn(draw, tuple(given), layout=everywhere))
 
 
+def _whole_numbers(sharding: Sharding, *args: Any, **kwargs: Any) -> torch.Tensor:
+    """``randint(low, high, size)``: the same on every rank."""
+    low, high, size = (0, *args) if len(args) == 2 else args
+    return _same_everywhere(sharding, torch.randint, tuple(size), kwargs, low, high, tuple(size))
+
+
+def _order(sharding: Sharding, n: int, **kwargs: Any) -> torch.Tensor:
+    """``randperm``: the same on every rank."""
+    return _same_everywhere(sharding, torch.randperm, (n,), kwargs, n)
+
+
+def _multinomial(
+    sharding: Sharding, input: torch.Tensor, num_samples: int, replacement: bool = False, **kwargs: Any
+) -> torch.Tensor:
+    if not sharding.layout(input).is_replicated:
+        raise Unsupported("of a tensor that is cut")
+    shape = (*input.shape[:-1], num_samples)
+    return _same_everywhere(sharding, torch.multinomial, shape, kwargs, input, num_samples, replacement)
+
+
+def _same_everywhere(sharding: Sharding, func: Any, shape: tuple[int, ...], kwargs: Any, *args: Any) -> torch.Tensor:
+    if kwargs.get("generator") is not None:
+        raise Unsupported("a random generator of one's own")
+    draw = partial(_called, func, args, kwargs)
+    return sharding.fresh(sharding.space.drawn(draw, shape, layout=sharding.everywhere))
+
+
+def _called(func: Any, args: Any, kwargs: Any, shape: Any, generator: Any) -> torch.Tensor:
+    return func(*args, **{**kwargs, "generator": generator})
+
+
 def _in_place(func: Any, sharding: Sharding, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
     """``normal_``, ``uniform_``, ``bernoulli_``: drawn anew, then copied."""
     layout = sharding.layout(x)
@@ -103,5 +134,7 @@ def table() -> Table:
     for kind in ("rand", "randn"):
         entries |= {func: partial(_fresh, kind) for func in functions(kind)}
         entries |= {func: partial(_alike, kind) for func in functions(f"{kind}_like")}
+    entries |= {torch.randint: _whole_numbers, torch.randperm: _order}
+    entries |= dict.fromkeys(functions("multinomial"), _multinomial)
     entries |= {func: partial(_in_place, func) for func in functions("normal_ uniform_ bernoulli_")}
     return entries

@@ -138,7 +138,8 @@ def _dim(sharding: Sharding, x: torch.Tensor, *_: Any) -> int:
 
 
 def _data(sharding: Sharding, x: torch.Tensor, *args: Any) -> torch.Tensor:
-    return sharding.tag(torch.Tensor.data.__get__(x, *args), sharding.layout(x))
+    values = torch.Tensor.data.__get__(x, *args)  # type: ignore[attr-defined]
+    return sharding.tag(values, sharding.layout(x))
 
 
 def _is_contiguous(sharding: Sharding, x: torch.Tensor, *args: Any, **kwargs: Any) -> bool:

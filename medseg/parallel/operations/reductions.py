@@ -14,12 +14,13 @@ from medseg.parallel.operations.table import Table, functions
 from medseg.parallel.sharding import Handler, Sharding, Unsupported
 from medseg.parallel.space import Place, Space, plain
 
-__all__ = ["extreme", "table"]
+__all__ = ["after_reduction", "dims_of", "extreme", "root", "summed", "table", "widened"]
 
 LOWEST = {"amax": -torch.inf, "amin": torch.inf}
 
 
-def _dims(x: torch.Tensor, dim: Any) -> tuple[int, ...]:
+def dims_of(x: torch.Tensor, dim: Any) -> tuple[int, ...]:
+    """Dimensions that a reduction is asked to be over, counted from 0."""
     if dim is None or (isinstance(dim, tuple | list) and not dim):
         return tuple(range(x.ndim))
     dims = dim if isinstance(dim, tuple | list) else (dim,)
@@ -45,13 +46,14 @@ def after_reduction(layout: Layout, dims: Sequence[int], *, keepdim: bool) -> tu
     return out, tuple(sorted(axes))
 
 
-def _sum(
+def summed(
     sharding: Sharding, input: torch.Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> torch.Tensor:
-    dims, layout = _dims(input, dim), sharding.layout(input)
+    """Sum over dimensions."""
+    dims, layout = dims_of(input, dim), sharding.layout(input)
     out, axes = after_reduction(layout, dims, keepdim=keepdim)
     if axes and dtype is None and input.dtype in LOW:  # no rounding before the last sum
-        total = _sum(sharding, input, dim, keepdim, dtype=torch.float32)
+        total = summed(sharding, input, dim, keepdim, dtype=torch.float32)
         return sharding.run(torch.Tensor.to, total, type_of_result(torch.sum, input, (1,)))
 
     def local(place: Place, part: torch.Tensor) -> torch.Tensor:
@@ -66,10 +68,10 @@ def _mean(
     sharding: Sharding, input: torch.Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> torch.Tensor:
     whole = sharding.shape(input)
-    count = prod(whole[one] for one in _dims(input, dim)) if input.ndim else 1
+    count = prod(whole[one] for one in dims_of(input, dim)) if input.ndim else 1
     goal = dtype or (input.dtype if input.is_floating_point() else None)
     wide = torch.float32 if goal in LOW else dtype  # their sums may be too large for them
-    mean = sharding.run(torch.div, _sum(sharding, input, dim, keepdim, dtype=wide), count)
+    mean = sharding.run(torch.div, summed(sharding, input, dim, keepdim, dtype=wide), count)
     return mean if wide is dtype else sharding.run(torch.Tensor.to, mean, goal)
 
 
@@ -85,20 +87,20 @@ def _variance(
     if isinstance(dim, bool):  # var(x, unbiased)
         dim, unbiased = None, dim
     correction = (1 if unbiased in (None, True) else 0) if correction is None else correction
-    count = prod(sharding.shape(input)[one] for one in _dims(input, dim)) if input.ndim else 1
-    x = _wide(sharding, input)
+    count = prod(sharding.shape(input)[one] for one in dims_of(input, dim)) if input.ndim else 1
+    x = widened(sharding, input)
     mean = _mean(sharding, x, dim, True)
     squares = sharding.run(torch.square, sharding.run(torch.sub, x, mean))
-    variance = sharding.run(torch.div, _sum(sharding, squares, dim, keepdim), max(count - correction, 0))
+    variance = sharding.run(torch.div, summed(sharding, squares, dim, keepdim), max(count - correction, 0))
     return variance if x is input else sharding.run(torch.Tensor.to, variance, input.dtype)
 
 
-def _wide(sharding: Sharding, x: torch.Tensor) -> torch.Tensor:
+def widened(sharding: Sharding, x: torch.Tensor) -> torch.Tensor:
     """At least single precision, in which squares are not too large."""
     return sharding.run(torch.Tensor.float, x) if x.dtype in LOW else x
 
 
-def _root(sharding: Sharding, squares: torch.Tensor) -> torch.Tensor:
+def root(sharding: Sharding, squares: torch.Tensor) -> torch.Tensor:
     """Square root with the gradient 0 at 0, as torch has it for norms and deviations."""
     zero = sharding.run(torch.eq, squares, 0)
     root = sharding.run(torch.sqrt, sharding.run(torch.masked_fill, squares, zero, 1.0))
@@ -106,7 +108,7 @@ def _root(sharding: Sharding, squares: torch.Tensor) -> torch.Tensor:
 
 
 def _deviation(sharding: Sharding, *args: Any, **kwargs: Any) -> torch.Tensor:
-    return _root(sharding, _variance(sharding, *args, **kwargs))
+    return root(sharding, _variance(sharding, *args, **kwargs))
 
 
 def _var_mean(sharding: Sharding, input: torch.Tensor, dim: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -197,7 +199,7 @@ def extreme(
     kind: str, sharding: Sharding, input: torch.Tensor, dim: Any = None, keepdim: bool = False, *, first: bool = False
 ) -> torch.Tensor:
     """Largest or smallest values; `first` where the first of equal ones shall have the gradient."""
-    dims, layout = _dims(input, dim), sharding.layout(input)
+    dims, layout = dims_of(input, dim), sharding.layout(input)
     out, axes = after_reduction(layout, dims, keepdim=True)
     if not axes:
         out, _ = after_reduction(layout, dims, keepdim=keepdim)
@@ -226,7 +228,7 @@ def _max(
 
 
 def _with_indices(func: Any, sharding: Sharding, x: torch.Tensor, dim: int, keepdim: bool) -> Any:
-    dims = _dims(x, dim)
+    dims = dims_of(x, dim)
     if any(one in sharding.layout(x).dims for one in dims):
         x = sharding.whole(x)
     out, _ = after_reduction(sharding.layout(x), dims, keepdim=keepdim)
@@ -243,7 +245,7 @@ def _with_indices(func: Any, sharding: Sharding, x: torch.Tensor, dim: int, keep
 
 def _index_of(func: Any, sharding: Sharding, input: torch.Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """``argmax``, ``argmin``: gathered where the dimension is cut."""
-    dims = _dims(input, dim)
+    dims = dims_of(input, dim)
     x = sharding.whole(input) if any(one in sharding.layout(input).dims for one in dims) else input
     out, _ = after_reduction(sharding.layout(x), dims, keepdim=keepdim)
     return sharding.tag(sharding.space.map(lambda place, part: func(part, dim, keepdim), x, layout=out), out)
@@ -254,49 +256,27 @@ def _any(func: Any, sharding: Sharding, input: torch.Tensor, dim: Any = None, ke
     wanted = sharding.run(torch.ne, input, 0)
     if func.__name__ == "all":
         wanted = sharding.run(torch.logical_not, wanted)
-    found = sharding.run(torch.gt, _sum(sharding, wanted, dim, keepdim), 0)
+    found = sharding.run(torch.gt, summed(sharding, wanted, dim, keepdim), 0)
     return sharding.run(torch.logical_not, found) if func.__name__ == "all" else found
 
 
 def _count_nonzero(sharding: Sharding, input: torch.Tensor, dim: Any = None) -> torch.Tensor:
-    return _sum(sharding, sharding.run(torch.ne, input, 0), dim)
-
-
-def _norm(
-    sharding: Sharding, input: torch.Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None
-) -> torch.Tensor:
-    if p not in (2, 2.0, "fro", None):
-        raise Unsupported(f"the norm of order {p}")
-    squares = sharding.run(torch.square, _wide(sharding, input))
-    norm = _root(sharding, _sum(sharding, squares, dim, keepdim, dtype=dtype))
-    goal = type_of_result(torch.norm, input, (1,))
-    return norm if dtype or norm.dtype == goal else sharding.run(torch.Tensor.to, norm, goal)
-
-
-def _linalg_norm(
-    sharding: Sharding, A: torch.Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
-) -> torch.Tensor:
-    """Order 2 is the largest singular value where two dimensions are given, and so is refused."""
-    if ord not in (None, 2) or (ord == 2 and not isinstance(dim, int)):
-        raise Unsupported(f"the norm of order {ord}")
-    return _norm(sharding, A, 2, dim, keepdim, dtype)
+    return summed(sharding, sharding.run(torch.ne, input, 0), dim)
 
 
 def table() -> Table:
     """Reductions."""
     entries: Table = {}
     simple: dict[str, Handler] = {
-        "sum": _sum,
+        "sum": summed,
         "mean": _mean,
         "var": _variance,
         "std": _deviation,
         "var_mean": _var_mean,
         "count_nonzero": _count_nonzero,
-        "norm": _norm,
     }
     for name, handler in simple.items():
         entries |= dict.fromkeys(functions(name), handler)
-    entries[torch.linalg.norm] = _linalg_norm
     for kind, name in (("amax", "max"), ("amin", "min")):
         entries |= {func: partial(extreme, kind) for func in functions(kind)}
         entries |= {func: partial(_max, kind, func) for func in functions(name)}
