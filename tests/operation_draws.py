@@ -238,7 +238,9 @@ def of_replicated(rng: Random, path: str) -> Case:
     return Case(path, OF_REPLICATED[path.rpartition(".")[2]](rng), {}, setting)
 
 
-@draws("dropout dropout1d dropout2d dropout3d feature_dropout rand_like randn_like bernoulli normal uniform")
+@draws(
+    "dropout dropout1d dropout2d dropout3d feature_dropout rand_like randn_like bernoulli normal uniform exponential"
+)
 def noise(rng: Random, path: str) -> Case:
     name = base(path.rpartition(".")[2])
     shape, setting = volume(rng, dims=int(name[-2]) if name[-1] == "d" else None)

@@ -3,7 +3,7 @@
 from random import Random
 from typing import Any
 
-from operation_cases import Case, replicated
+from operation_cases import Case, draw_setting, replicated
 from operation_draws import draws, volume
 from operation_draws_shapes import any_cut, counted
 
@@ -103,6 +103,29 @@ def losses(rng: Random, path: str) -> Case:
         variance = setting.slab(shape, rng, "positive")
         return Case(path, (x, setting.slab(shape, rng), variance, rng.random() < 0.5), reduction, setting)
     return Case(path, (x, setting.slab(shape, rng, "ones_and_zeros")), reduction, setting)
+
+
+@draws("gumbel_softmax")
+def gumbel(rng: Random, path: str) -> Case:
+    shape, setting = any_cut(rng, ndim=rng.randint(2, 4))
+    dim = counted(rng, rng.randrange(len(shape)), len(shape))
+    kwargs = {"tau": rng.choice((0.5, 1.0)), "dim": dim}
+    return Case(path, (setting.slab(shape, rng),), kwargs, setting, seed=rng.randrange(99))
+
+
+@draws("multi_head_attention_forward")
+def attention(rng: Random, path: str) -> Case:
+    """Shape (sequence, batch, channel), with two heads; the sequence or the batch is cut."""
+    length, batch, width = rng.randint(2, 6), rng.choice((1, 3)), 4
+    setting = draw_setting(rng, (0, 1))
+    x = setting.slab((length, batch, width), rng)
+    other = x if rng.random() < 0.5 else setting.slab((length, batch, width), rng)
+    weights = [replicated(shape, rng) for shape in ((3 * width, width), (3 * width,), (width, width), (width,))]
+    args = (x, other, other, width, 2, *weights[:2], None, None, False, 0.0, *weights[2:])
+    kwargs: dict[str, Any] = {"need_weights": rng.random() < 0.5, "average_attn_weights": rng.random() < 0.5}
+    if rng.random() < 0.3:
+        kwargs["attn_mask"] = replicated((length, length), rng)
+    return Case(path, args, kwargs, setting)
 
 
 @draws("embedding")

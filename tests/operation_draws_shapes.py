@@ -28,16 +28,16 @@ def _order(rng: Random, ndim: int) -> list[int]:
     return order
 
 
-@draws("permute transpose swapaxes swapdims movedim moveaxis unsqueeze squeeze t flatten")
+@draws("permute transpose swapaxes swapdims movedim moveaxis unsqueeze squeeze t T H mT mH flatten")
 def moved_dims(rng: Random, path: str) -> Case:
     name = path.rpartition(".")[2]
-    shape, setting = any_cut(rng, ndim=2 if name == "t" else None)
+    shape, setting = any_cut(rng, ndim=2 if name in ("t", "T", "H") else None)
     ndim = len(shape)
     a, b = (counted(rng, rng.randrange(ndim), ndim) for _ in range(2))
     order = tuple(_order(rng, ndim))
     start = rng.randrange(ndim)
     args: dict[str, tuple[Any, ...]] = {
-        "permute": (order,), "movedim": (a, b) if rng.random() < 0.5 else ((0, 1), (ndim - 1, 0)), "t": (),
+        "permute": (order,), "movedim": (a, b) if rng.random() < 0.5 else ((0, 1), (ndim - 1, 0)), "t": (), "T": (), "H": (), "mT": (), "mH": (),
         "unsqueeze": (rng.randint(-ndim - 1, ndim),), "squeeze": rng.choice(((), (a,))),
         "flatten": (start, counted(rng, rng.randint(start, ndim - 1), ndim)),
     }  # fmt: skip

@@ -118,7 +118,6 @@ REFUSED: dict[str, Callable[[torch.Tensor], Any]] = {
     "set by a cut mask": _whole_by_cut_mask,
     "set a row": lambda x: (x * 1).__setitem__((slice(None), slice(None), 0), 1.0),
     "out=": lambda x: torch.add(x, 1, out=torch.zeros(SHAPE)),
-    "sum out=": lambda x: torch.sum(x, 2, out=torch.zeros(2, 4, 6)),
     "view as a type": lambda x: x.view(torch.int64),
     "data_ptr": lambda x: x.data_ptr(),
     "cross": lambda x: torch.linalg.svd(x),
@@ -249,6 +248,24 @@ def _weighted_entropy(x: torch.Tensor) -> Any:
     return functional.cross_entropy(x, target, weight, ignore_index=255) * x
 
 
+def _transformer() -> nn.Module:
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(4, 2, 8, 0.0, batch_first=True, dtype=torch.float64)
+
+    def work(module: Any, x: torch.Tensor) -> torch.Tensor:
+        tokens = x.flatten(2).transpose(1, 2)
+        y = module.layer(tokens) + module.layer.eval()(tokens, src_key_padding_mask=torch.arange(48).expand(2, 48) > 40)
+        return y.transpose(1, 2).reshape(x.shape)
+
+    return Layer(work, layer=layer)
+
+
+def _spectral() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.utils.parametrizations.spectral_norm(nn.Conv2d(4, 4, 3, padding=1, dtype=torch.float64))
+
+
+LAYERS: dict[str, Callable[[], nn.Module]] = {"transformer": _transformer, "spectral norm": _spectral}
 RIGHT: dict[str, Callable[[torch.Tensor], Any]] = {
     "in place through slices": _in_place_through_slice,
     "in place through reshape": _in_place_through_reshape,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from operation_cases import apart, largest, own
 from rank_pool import Seat
-from sharding_toys import REFUSED, RIGHT, SHAPE, Layer, Outer
+from sharding_toys import LAYERS, REFUSED, RIGHT, SHAPE, Layer, Outer
 from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -35,16 +35,21 @@ def both(seat: Seat, name: str) -> float:
     return _difference(seat, lambda: Layer(lambda _, x: RIGHT[name](x)))
 
 
+def layer(seat: Seat, name: str) -> float:
+    """The same of a module."""
+    return _difference(seat, LAYERS[name])
+
+
 def _difference(seat: Seat, make: Callable[[], nn.Module]) -> float:
     whole = torch.randn(SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     ends = [0, 3, *[8] * (seat.size - 1)] if seat.size > 1 else [0, 8]
     low, high = ends[seat.rank], ends[seat.rank + 1]
     part = whole[:, :, low:high].clone().requires_grad_()
     whole.requires_grad_()
-    module = make()
-    expected = module(whole)
+    expected = make()(whole)
     weight = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     (expected * weight).sum().backward()
+    module = make()
     with spatial_parallel(seat.group):
         found = module(part)
     layout = layout_of(found)

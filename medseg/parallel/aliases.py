@@ -18,7 +18,7 @@ COPY = "_medseg_copy"  # attribute of a tensor that has aliases
 VIEWS = frozenset({
     "permute", "transpose", "swapaxes", "swapdims", "t", "movedim", "moveaxis", "unsqueeze", "squeeze", "reshape",
     "view", "flatten", "unflatten", "expand", "broadcast_to", "view_as", "reshape_as", "expand_as", "narrow", "select",
-    "split", "split_with_sizes", "chunk", "unbind", "diagonal", "detach", "data",
+    "split", "split_with_sizes", "chunk", "unbind", "diagonal", "detach", "data", "T", "H", "mT", "mH",
 })  # fmt: skip
 
 

@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from torch.autograd.function import BackwardCFunction
 
-from medseg.parallel.errors import Unsupported
-
 __all__ = ["fits", "foreign_function", "tensors_in", "usual_arguments"]
 
 KNOWN_FUNCTIONS = frozenset(
@@ -21,15 +19,7 @@ SYNONYMS = {"axis": "dim", "keepdims": "keepdim"}
 
 
 def usual_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Write arguments as the handlers expect them: `input` first, `dim` for `axis`.
-
-    Raises
-    ------
-    Unsupported
-        Of ``out=``.
-    """
-    if kwargs.get("out") is not None:
-        raise Unsupported("out= is not supported")
+    """Write arguments as the handlers expect them: `input` first, `dim` for `axis`, without ``out=``."""
     kwargs = {SYNONYMS.get(name, name): value for name, value in kwargs.items() if name != "out"}
     if not args and "input" in kwargs:
         args = (kwargs.pop("input"),)

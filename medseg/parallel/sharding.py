@@ -86,10 +86,13 @@ class Sharding(Resumable):
         if handler is None:
             raise self._refusal(func, "it is not known to be right on parts of a tensor")
         name, moves = func.__name__ if getter is None else getter.__name__, self._moves
+        out = (kwargs or {}).get("out")
         try:
             args, kwargs = usual_arguments(args, kwargs or {})
             self._check_operands(func, args, kwargs)
             result = handler(self, *args, **kwargs)
+            if out is not None:
+                return self._put(out, result)
         except Unsupported as error:
             raise self._refusal(func, str(error)) from error
         except TypeError as error:
@@ -101,6 +104,15 @@ class Sharding(Resumable):
             for view in tensors_in(result):
                 aliases.join(view, args[0], moved=self._moves > moves, shares=self.space.views_share)
         return result
+
+    def _put(self, out: Any, result: Any) -> torch.Tensor:
+        """``out=``, as spectral normalisation has it of its vectors."""
+        for one in (out, result):
+            if not isinstance(one, torch.Tensor) or one.requires_grad or not self.layout(one).is_replicated:
+                raise Unsupported("out= is supported where every rank has all the values, without gradients")
+        if out.shape != result.shape:
+            raise Unsupported("out= of another shape than the result")
+        return self.run(torch.Tensor.copy_, out, result)
 
     def run(self, func: Callable, *args: Any, **kwargs: Any) -> Any:
         """Carry out an operation that another one is made of."""

@@ -3,7 +3,7 @@
 import pytest
 from operation_cases import EXACT
 from rank_pool import get_pool
-from sharding_toys import REFUSED, RIGHT
+from sharding_toys import LAYERS, REFUSED, RIGHT
 
 
 def run(size, name, *args):
@@ -29,6 +29,11 @@ def test_the_refusal_names_the_function():
 @pytest.mark.parametrize("size", [2, 3])
 def test_right(name, size):
     assert max(run(size, "both", name)) < EXACT
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name):
+    assert max(run(3, "layer", name)) < EXACT
 
 
 def test_what_a_module_holds_is_the_same_on_every_rank():

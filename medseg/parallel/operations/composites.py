@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from math import log, pi
+from types import FunctionType
 from typing import Any
 
 import torch
 from torch.nn import functional
 
 from medseg.parallel.operations.table import Table, functions
-from medseg.parallel.sharding import Sharding, Unsupported
+from medseg.parallel.sharding import Sharding
 
 __all__ = ["table"]
 
@@ -105,36 +105,6 @@ def _broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     return tuple(one.expand(shape) for one in given)
 
 
-def _reduced(loss: Tensor, reduction: str) -> Tensor:
-    if reduction == "none":
-        return loss
-    return torch.mean(loss) if reduction == "mean" else torch.sum(loss)
-
-
-def _gaussian_nll_loss(
-    input: Tensor, target: Tensor, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
-) -> Tensor:
-    if not isinstance(var, Tensor):
-        var = torch.full_like(input, var)
-    if var.ndim == input.ndim - 1:
-        var = var.unsqueeze(-1)
-    bounded = var + (torch.clamp_min(var, eps) - var).detach()  # torch: the limit has no gradient
-    loss = 0.5 * (torch.log(bounded) + (input - target) ** 2 / bounded)
-    loss = loss + 0.5 * log(2 * pi) if full else loss
-    return _reduced(loss, reduction)
-
-
-def _multilabel_soft_margin_loss(
-    input: Tensor, target: Tensor, weight: Any = None, size_average: Any = None, reduce: Any = None,
-    reduction: str = "mean",
-) -> Tensor:  # fmt: skip
-    if size_average is not None or reduce is not None:
-        raise Unsupported("size_average and reduce; use reduction")
-    loss = -(target * functional.logsigmoid(input) + (1 - target) * functional.logsigmoid(-input))
-    loss = torch.mean(loss if weight is None else loss * weight, -1)
-    return _reduced(loss, reduction)
-
-
 def _pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     r = upscale_factor
     *outer, channels, height, width = input.shape
@@ -159,34 +129,27 @@ def _channel_shuffle(input: Tensor, groups: int) -> Tensor:
     return x.reshape(batch, channels, *rest)
 
 
-def _lp_pool(
-    dimensions: int, input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
-) -> Tensor:
-    kernel = (kernel_size,) * dimensions if isinstance(kernel_size, int) else tuple(kernel_size)
-    pool = getattr(functional, f"avg_pool{dimensions}d")
-    out = pool(torch.pow(input, norm_type), kernel, stride, 0, ceil_mode)
-    count = 1
-    for side in kernel:
-        count *= side
-    return torch.pow(torch.sign(out) * torch.relu(torch.abs(out)) * count, 1.0 / norm_type)
-
-
-def _upsample(mode: str, input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
-    corners = None if mode == "nearest" else True
-    return functional.interpolate(input, size, scale_factor, mode=mode, align_corners=corners)
-
-
 COMPOSITES: dict[str, Callable[..., Any]] = {
     "std_mean": _std_mean, "logsumexp": _logsumexp, "nansum": _nansum, "nanmean": _nanmean, "aminmax": _aminmax,
     "diff": _diff, "equal": _equal, "isclose": _isclose, "allclose": _allclose, "vstack row_stack": partial(_along, 0),
     "hstack": partial(_along, 1), "tensor_split": _tensor_split, "flipud": partial(_flipped, 0),
     "fliplr": partial(_flipped, 1), "cosine_similarity": _cosine_similarity, "pairwise_distance": _pairwise_distance,
-    "broadcast_tensors": _broadcast_tensors, "gaussian_nll_loss": _gaussian_nll_loss,
-    "multilabel_soft_margin_loss": _multilabel_soft_margin_loss, "pixel_shuffle": _pixel_shuffle,
-    "pixel_unshuffle": _pixel_unshuffle, "channel_shuffle native_channel_shuffle": _channel_shuffle,
-    "lp_pool1d": partial(_lp_pool, 1), "lp_pool2d": partial(_lp_pool, 2), "lp_pool3d": partial(_lp_pool, 3),
-    "upsample_nearest": partial(_upsample, "nearest"), "upsample_bilinear": partial(_upsample, "bilinear"),
+    "broadcast_tensors": _broadcast_tensors, "pixel_shuffle": _pixel_shuffle, "pixel_unshuffle": _pixel_unshuffle,
+    "channel_shuffle native_channel_shuffle": _channel_shuffle,
 }  # fmt: skip
+WRITTEN = """
+    gaussian_nll_loss multilabel_soft_margin_loss lp_pool1d lp_pool2d lp_pool3d upsample_nearest upsample_bilinear
+    gumbel_softmax multi_head_attention_forward
+"""  # in Python in torch.nn.functional
+
+
+def _as_written(func: Any) -> Callable:
+    """Return a function of torch that goes through what it is written in, without asking whether it is overridden."""
+    questions = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+    scope = {**func.__globals__, **dict.fromkeys(questions, lambda *_: False)}
+    work = FunctionType(func.__code__, scope, func.__name__, func.__defaults__, func.__closure__)
+    work.__kwdefaults__ = func.__kwdefaults__
+    return work
 
 
 def _composed(work: Callable, sharding: Sharding, *args: Any, **kwargs: Any) -> Any:
@@ -198,4 +161,7 @@ def table() -> Table:
     entries: Table = {}
     for names, work in COMPOSITES.items():
         entries |= {func: partial(_composed, work) for func in functions(names)}
+    for name in WRITTEN.split():
+        func = getattr(functional, name)
+        entries[func] = partial(_composed, _as_written(func))
     return entries

@@ -115,7 +115,7 @@ def _called(func: Any, args: Any, kwargs: Any, shape: Any, generator: Any) -> to
 
 
 def _in_place(func: Any, sharding: Sharding, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-    """``normal_``, ``uniform_``, ``bernoulli_``: drawn anew, then copied."""
+    """``normal_``, ``uniform_`` and others: drawn anew, then copied."""
     layout = sharding.layout(x)
     draw = partial(_filled, func, x.dtype, x.device, args, kwargs)
     values = sharding.tag(sharding.space.drawn(draw, tuple(sharding.shape(x)), layout=layout), layout)
@@ -136,5 +136,5 @@ def table() -> Table:
         entries |= {func: partial(_alike, kind) for func in functions(f"{kind}_like")}
     entries |= {torch.randint: _whole_numbers, torch.randperm: _order}
     entries |= dict.fromkeys(functions("multinomial"), _multinomial)
-    entries |= {func: partial(_in_place, func) for func in functions("normal_ uniform_ bernoulli_")}
+    entries |= {func: partial(_in_place, func) for func in functions("normal_ uniform_ bernoulli_ exponential_")}
     return entries

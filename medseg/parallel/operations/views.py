@@ -42,6 +42,10 @@ def _reversed(sharding: Sharding, x: torch.Tensor, *_: Any) -> torch.Tensor:
     return _moved_dims(sharding, x, list(range(x.ndim))[::-1])
 
 
+def _last_two(sharding: Sharding, x: torch.Tensor, *_: Any) -> torch.Tensor:
+    return _transpose(sharding, x, x.ndim - 2, x.ndim - 1)
+
+
 def _movedim(sharding: Sharding, x: torch.Tensor, source: Any, destination: Any) -> torch.Tensor:
     order = torch.movedim(torch.empty(*range(1, x.ndim + 1), device="meta"), source, destination).shape
     return _moved_dims(sharding, x, [side - 1 for side in order])
@@ -203,6 +207,10 @@ def table() -> Table:
     }  # fmt: skip
     for names, handler in handlers.items():
         entries |= dict.fromkeys(functions(names), handler)
+    properties: dict[Any, Handler] = {
+        torch.Tensor.T: _reversed, torch.Tensor.H: _reversed, torch.Tensor.mT: _last_two, torch.Tensor.mH: _last_two,
+    }  # fmt: skip
+    entries |= properties  # of real numbers
     entries |= {func: partial(_like, torch.Tensor.reshape) for func in functions("view_as reshape_as")}
     entries |= {func: partial(_like, torch.Tensor.expand) for func in functions("expand_as")}
     return entries
