@@ -37,7 +37,8 @@ def moved_dims(rng: Random, path: str) -> Case:
     order = tuple(_order(rng, ndim))
     start = rng.randrange(ndim)
     args: dict[str, tuple[Any, ...]] = {
-        "permute": (order,), "movedim": (a, b) if rng.random() < 0.5 else ((0, 1), (ndim - 1, 0)), "t": (), "T": (), "H": (), "mT": (), "mH": (),
+        "permute": (order,), "movedim": (a, b) if rng.random() < 0.5 else ((0, 1), (ndim - 1, 0)),
+        **dict.fromkeys(("t", "T", "H", "mT", "mH"), ()),
         "unsqueeze": (rng.randint(-ndim - 1, ndim),), "squeeze": rng.choice(((), (a,))),
         "flatten": (start, counted(rng, rng.randint(start, ndim - 1), ndim)),
     }  # fmt: skip

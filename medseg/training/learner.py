@@ -37,7 +37,7 @@ class Learner:
         self._detector, self._plan, self._settings, self._team, self._context = detector, plan, settings, team, context
         self._dimensions = len(plan.patch_size)
         to_memory_format(network, plan.channels_last, self._dimensions)
-        self._compiled = torch.compile(network) if plan.compiled else network
+        self._compiled = torch.compile(network) if plan.compiled and not team.spreads else network
         self._optimizer = build_optimizer(network, settings)
         self._average = AveragedWeights(network, settings.ema_decay) if settings.ema_decay else None
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=plan.precision == "float16")

@@ -169,6 +169,8 @@ def _check_run(pipeline: Pipeline, run: Path, *, resume: bool) -> None:
         if not (run / LAST).is_file():
             raise CheckpointError(f"{run}: nothing to resume, there is no {LAST}; start without --resume")
         saved = load_pipeline(run / "pipeline.yaml")
+        if pipeline.layout.data == saved.layout.data:  # how volumes are cut does not change the numbers
+            saved = saved.model_copy(update={"layout": pipeline.layout})
         if pipeline != saved:
             raise CheckpointError(
                 f"{run}: was started with other settings ({_differences(saved, pipeline)}); "

@@ -1,5 +1,6 @@
 """Every operation of the table gives on parts what it gives on one device, with random parameters."""
 
+import os
 from random import Random
 
 import operation_draws_composites  # noqa: F401 - the draws register themselves
@@ -17,6 +18,7 @@ UNUSUAL = (  # whose arithmetic is intricate
     "conv", "interpolate", "upsample", "pad", "pool", "norm", "reshape", "getitem", "cat", "cross_entropy", "roll",
     "einsum", "matmul",
 )  # fmt: skip
+TIMES = int(os.environ.get("MEDSEG_EXAMPLES", "1"))  # as many times the examples
 QUIET = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), derandomize=True)
 RANDOMS = st.randoms(use_true_random=True)
 
@@ -46,7 +48,7 @@ def test_exact(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS)
 def test_exact_many_times(path):
-    @settings(QUIET, max_examples=100 if any(part in path for part in UNUSUAL) else 10)
+    @settings(QUIET, max_examples=TIMES * (30 if any(part in path for part in UNUSUAL) else 3))
     @given(RANDOMS)
     def exact(rng):
         check(draw_of(path)(rng, path))
