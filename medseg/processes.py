@@ -3,10 +3,11 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-__all__ = ["worker_pool"]
+__all__ = ["end_with", "worker_pool"]
 
 WATCH_SECONDS = 0.5
 
@@ -20,11 +21,24 @@ def _prepare(parent: int) -> None:
     import SimpleITK as sitk
 
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with(parent)
 
 
-def _end_with(parent: int) -> None:
-    """End this process when its parent is gone: workers hold each other's queue open and would wait for ever."""
-    while os.getppid() == parent:
-        time.sleep(WATCH_SECONDS)
-    os._exit(1)
+def end_with(parent: int, last: Callable[[], object] = lambda: None) -> None:
+    """End this process when its parent is gone: workers hold each other's queue open and would wait for ever.
+
+    Parameters
+    ----------
+    parent : int
+        Its process number.
+    last : callable
+        What is done before.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_SECONDS)
+        last()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -4,11 +4,12 @@ import importlib
 import logging
 import os
 import pickle
+import shutil
 import sys
-import threading
 import traceback
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from medseg.files import write_bytes
 from medseg.parallel.errors import RankError
 from medseg.parallel.ranks import one_line
 from medseg.parallel.signs import is_lost_connection
-from medseg.processes import _end_with
+from medseg.processes import end_with
 
 __all__ = ["CALL", "Call", "Outcome", "load", "outcome_path", "serve"]
 
@@ -54,7 +55,7 @@ def serve() -> None:
     """Do what the launcher has asked for; the main function of a rank's process."""
     folder = Path(sys.argv[1])
     call: Call = pickle.loads((folder / CALL).read_bytes())
-    threading.Thread(target=_end_with, args=(call.parent,), daemon=True).start()
+    end_with(call.parent, partial(shutil.rmtree, folder, ignore_errors=True))  # a killed launcher leaves its folder
     _speak_like(call)
     outcome = _outcome_of(call)
     write_bytes(outcome_path(folder, int(os.environ["RANK"])), _pickled(outcome))

@@ -1,5 +1,6 @@
 """The plan of a training."""
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,6 +15,8 @@ from medseg.files import read_json, write_json
 from medseg.networks.settings import UNetSettings
 
 __all__ = ["Plan", "make_plan", "read_plan"]
+
+logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -122,10 +125,15 @@ def _spread_reason(pipeline: Pipeline, patch: tuple[int, ...], row_step: int) ->
     if parts == 1:
         return "nothing is spread"
     how = "processes" if layout.space > 1 else "slabs in turn"
-    return (
+    text = (
         f"{patch[0]} rows over {parts} {how}, cut at multiples of {row_step}, so that the network's levels lie above "
         "each other"
     )
+    if (busy := patch[0] // row_step) >= parts:
+        return text
+    idle = f"{parts - busy} of the {parts} {how} have no rows, and save no memory"
+    logger.warning("the patch has %d rows, cut at multiples of %d: %s", patch[0], row_step, idle)
+    return f"{text}; {idle}"
 
 
 def _row_step(pipeline: Pipeline, patch: tuple[int, ...]) -> int:

@@ -145,20 +145,24 @@ def test_missing_function_is_named():
 PARENT = "import sys; from medseg.parallel.launch import run_ranks; print(run_ranks(*eval(sys.argv[1]), n=2))"
 
 
-def _start_job(function, arguments):
-    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+def _start_job(function, arguments, **more):
+    environment = os.environ | {"PYTHONPATH": str(TESTS), **more}
     command = [sys.executable, "-c", PARENT, repr((function, arguments))]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.slow
 def test_no_orphan_is_left_when_the_launcher_is_killed(tmp_path):
-    job = _start_job("rank_toys:step_until", {"fate": "loops", "folder": str(tmp_path)})
+    (tmp_path / "temporary").mkdir()
+    arguments = {"fate": "loops", "folder": str(tmp_path)}
+    job = _start_job("rank_toys:step_until", arguments, TMPDIR=str(tmp_path / "temporary"))
     pids = [tmp_path / "pid_0", tmp_path / "pid_1"]
     _wait_for(lambda: all(path.is_file() and path.read_text() for path in pids))
+    assert any((tmp_path / "temporary").glob("medseg-ranks-*"))
     job.kill()
     job.communicate()
     _wait_for(lambda: all(_is_gone(path.read_text()) for path in pids))
+    assert not any((tmp_path / "temporary").glob("medseg-ranks-*"))
 
 
 @pytest.mark.slow

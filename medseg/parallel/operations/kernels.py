@@ -1,26 +1,25 @@
-"""Convolutions of thin slabs, by the fast library of CPUs also where torch would not take it.
+"""Convolutions of thin slabs on a CPU, by the faster of its two ways also where torch would take the other one.
 
-On a CPU torch computes float32 convolutions either with oneDNN or by a copy of the input in which each value stands once
-for each weight of the kernel (`slow_conv3d`). For one image, without groups, and with kernels of up to 3 voxels it takes
-oneDNN only if ``channels * size(2) * size(3) > 20480`` (`use_mkldnn` of aten/src/ATen/native/Convolution.cpp). The last
-dimension does not count, so that a slab cut along dimension 2 gets the copy, of up to hundreds of MiB, where the whole
-volume would not. oneDNN is always taken for tensors that lie in its own format, which is what is made use of here.
+torch computes float32 convolutions on a CPU either with oneDNN or from a copy of the input in which each value stands
+once for each weight of the kernel (`slow_conv3d`), of up to hundreds of MiB. For one image, without groups and with a
+kernel of up to 3 voxels, it takes oneDNN only if ``channels * size(2) * size(3) > 20480`` (`use_mkldnn` in
+aten/src/ATen/native/Convolution.cpp). The last size does not count, so that a slab cut along dimension 2 is copied
+where the whole volume would not be. A tensor in oneDNN's own format goes to oneDNN whatever its size.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
 __all__ = ["convolve", "gradient_of_weight"]
 
-MOST_OF_THE_COPY = 20480  # channels * size(2) * size(3) up to which torch copies
-# Where oneDNN was measured to be faster. It is slower for 1x1x1, for strides, whose copy is small, for a few channels
-# (it works on 16 at a time), and where few voxels share a kernel, which it brings into its own format at each call.
-SMALLEST_COPY = 1 << 20  # elements
+LARGEST_COPIED = 20480  # channels * size(2) * size(3) that torch copies
+# Measured bounds. oneDNN is slower for 1x1x1 and for strides, where the copy is small, for very few channels (it works
+# on 16 at a time), and for few voxels: it brings the weights into a format of its own in every call.
 FEWEST_TAPS = 9
-FEWEST_CHANNELS = 8
-FEWEST_VOXELS = 128
+FEWEST_CHANNELS = 4
+FEWEST_VOXELS = 256
+SMALLEST_COPY = 1 << 20  # values
 
 
 def convolve(
@@ -49,13 +48,21 @@ def convolve(
         The convolution.
     """
     geometry = (stride, padding, dilation, transposed, output_padding, groups)
-    if not _is_thin(x, weight, stride, groups):
+    if not _is_thin(x, weight, stride, output_padding, groups):
         return torch.ops.aten.convolution(x, weight, bias, *geometry)
     return torch.ops.aten.convolution(x.to_mkldnn(), weight, bias, *geometry).to_dense()
 
 
 def gradient_of_weight(
-    gradient: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, stride: Sequence[int], *geometry: Any
+    gradient: torch.Tensor,
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
 ) -> torch.Tensor:
     """Do what `torch.ops.aten.convolution_backward` does for the weight, to rounding.
 
@@ -63,32 +70,35 @@ def gradient_of_weight(
     ----------
     gradient : Tensor
         Of the output.
-    x, weight : Tensor
-        As of the convolution.
-    stride, *geometry
-        As of `convolve`: padding, dilation, transposed, output_padding and groups.
+    x, weight, stride, padding, dilation, transposed, output_padding, groups
+        As of `convolve`.
 
     Returns
     -------
     Tensor
         Of the shape of `weight`.
     """
-    x = x.to_mkldnn() if _is_thin(x, weight, stride, geometry[-1]) else x
-    mask = [False, True, False]
-    return torch.ops.aten.convolution_backward(gradient, x, weight, None, stride, *geometry, mask)[1]
+    if _is_thin(x, weight, stride, output_padding, groups):
+        x = x.to_mkldnn()
+    return torch.ops.aten.convolution_backward(
+        gradient, x, weight, None, stride, padding, dilation, transposed, output_padding, groups, [False, True, False]
+    )[1]
 
 
-def _is_thin(x: torch.Tensor, weight: torch.Tensor, stride: Sequence[int], groups: int) -> bool:
-    """Whether torch would not take oneDNN, which is faster and needs less memory."""
+def _is_thin(
+    x: torch.Tensor, weight: torch.Tensor, stride: Sequence[int], output_padding: Sequence[int], groups: int
+) -> bool:
+    """Whether torch would copy, and oneDNN is better."""
     if weight.ndim != 5 or x.dtype != torch.float32 or x.device.type != "cpu" or x.shape[0] != 1 or groups != 1:
         return False
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return False
+    if max(stride) > 1 or any(output_padding):  # padding of a stride or more is none of oneDNN's
+        return False
     taps, voxels = weight.shape[2:].numel(), x.shape[2:].numel()
     return (
-        x.shape[1] * x.shape[2] * x.shape[3] <= MOST_OF_THE_COPY
+        x.shape[1] * x.shape[2] * x.shape[3] <= LARGEST_COPIED
         and min(weight.shape[-2:]) <= 3
-        and max(stride) == 1
         and taps >= FEWEST_TAPS
         and min(weight.shape[:2]) >= FEWEST_CHANNELS
         and voxels >= FEWEST_VOXELS
