@@ -3,6 +3,7 @@
 import copy
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -181,3 +182,19 @@ def _code(value: str, scheme: str, meaning: str) -> pydicom.Dataset:
     item = pydicom.Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
     return item
+
+
+def write_study(folder: Path) -> tuple[str, str]:
+    """A synthetic MR series of discs as the model was trained on; its Study and Series Instance UID."""
+    random = np.random.default_rng(3)
+    y, x = np.mgrid[:48, :48]
+    folder.mkdir(parents=True)
+    source = ct_series(make_grid("axial", (4, 48, 48)), mr=True)
+    for number, header in enumerate(source.datasets):
+        pixels = random.normal(80, 12, (48, 48))
+        if number in (1, 2):
+            pixels[(y - 20) ** 2 + (x - 30) ** 2 <= 25] += 70
+        image = with_pixels(header)
+        image.PixelData = np.clip(pixels, 1, 255).astype(np.uint16).tobytes()
+        image.save_as(folder / f"{number}.dcm", enforce_file_format=True)
+    return str(source.datasets[0].StudyInstanceUID), str(source.datasets[0].SeriesInstanceUID)

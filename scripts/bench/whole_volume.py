@@ -1,6 +1,6 @@
 """Train on whole CT volumes that one process cannot hold, spread over two; compare with an unlimited process.
 
-    python scripts/bench/whole_volume.py -o FOLDER [--limit-mb 2500] [--steps 4] [--json FILE]
+    python scripts/bench/whole_volume.py -o FOLDER [--limit-mb 1300] [--steps 3] [--json FILE]
 
 Simulated exams (one real CT with inserted nodules). Each process gets a hard limit on its data (RLIMIT_DATA: what it
 allocates; files that it maps do not count). Shown: that one process fails under the limit, that two processes (and one
@@ -20,7 +20,7 @@ from pathlib import Path
 from medseg.data.sample import make_ct
 
 OPTIONS = (
-    "sampling.patch_size=[160,176,176]", "input.spacing_mm=[2,2,2]", "training.max_minutes=null",
+    "sampling.patch_size=[112,120,120]", "input.spacing_mm=[3,3,3]", "training.max_minutes=null",
     "training.batch_size=1", "training.validate_every_minutes=null", "training.validate_every_epochs=1000",
     "training.optimizer=sgd", "training.learning_rate=0.001", "training.precision=float32",
     "training.channels_last=off", "training.compile=off", "training.workers=1", "training.tensorboard=false",
@@ -60,8 +60,8 @@ def train(data: Path, run: Path, layout: tuple[str, ...], steps: int, limit_mb: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--limit-mb", type=int, default=2500, help="data of each process")
-    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--limit-mb", type=int, default=1300, help="data of each process")
+    parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     data = make_ct(arguments.output / "ct", n_exams=5)

@@ -5,11 +5,14 @@ import tempfile
 import time
 
 import numpy as np
+import pydicom
 import pytest
+from dicom_sources import write_study
 from PIL import Image
 
 from medseg.errors import ConfigError
 from medseg.imaging import read
+from medseg.imaging.objects.read_segmentation import read_segmentation
 from medseg.inference.model import load_model
 from medseg.inference.predict import predict
 from medseg.parallel.errors import RankError
@@ -22,6 +25,10 @@ SAVE = ("mask", "probability", "overlay")
 def rows(path):
     with path.open() as stream:
         return {row["case_id"]: row for row in csv.DictReader(stream)}
+
+
+def parametric_values(data):
+    return np.frombuffer(data.FloatPixelData, np.float32)
 
 
 @pytest.fixture
@@ -44,6 +51,24 @@ def scratch(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(tempfile, "tempdir", None)
     return folder
+
+
+@pytest.mark.parametrize("layout", [{"slabs": 3}, pytest.param({"space": 2}, marks=pytest.mark.slow)], ids=str)
+def test_dicom_objects_of_a_spread_prediction_are_those_of_one_process(trained, layout, tmp_path):
+    write_study(tmp_path / "in")
+    save = ("mask", "probability", "overlay", "seg", "sr", "pm", "sc", "pr")
+    for name, options in (("one", {}), ("spread", layout)):
+        predict(trained, tmp_path / "in", tmp_path / name, save=save, **options)
+    (one,), (spread,) = ((tmp_path / name / "cases").iterdir() for name in ("one", "spread"))
+    assert sorted(file.name for file in one.iterdir()) == sorted(file.name for file in spread.iterdir())
+    masks = [read(case / "mask.nii.gz") for case in (one, spread)]
+    segments = [read_segmentation(case / "seg.dcm").mask(grid=masks[0].grid)[0] for case in (one, spread)]
+    maps = [pydicom.dcmread(case / "pm.dcm") for case in (one, spread)]
+    assert masks[0].array.any()
+    np.testing.assert_array_equal(masks[0].array, masks[1].array)
+    np.testing.assert_array_equal(*segments)
+    np.testing.assert_allclose(*(parametric_values(one) for one in maps), atol=1e-5)
+    np.testing.assert_array_equal(*(pydicom.dcmread(case / "sc.dcm").pixel_array for case in (one, spread)))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from dicom_sources import ct_series, make_grid, with_pixels
+from dicom_sources import write_study
 from orthanc_server import PLUGINS, running_orthanc
 from pydicom.uid import MRImageStorage
 
@@ -23,22 +23,6 @@ pytestmark = [
     ),
 ]
 RESULTS = {"seg.dcm": "SEG", "sr.dcm": "SR", "pm.dcm": "OT", "sc.dcm": "OT", "pr.dcm": "PR"}
-
-
-def write_study(folder: Path) -> tuple[str, str]:
-    """A synthetic MR series of discs as the model was trained on; its Study and Series Instance UID."""
-    random = np.random.default_rng(3)
-    y, x = np.mgrid[:48, :48]
-    folder.mkdir(parents=True)
-    source = ct_series(make_grid("axial", (4, 48, 48)), mr=True)
-    for number, header in enumerate(source.datasets):
-        pixels = random.normal(80, 12, (48, 48))
-        if number in (1, 2):
-            pixels[(y - 20) ** 2 + (x - 30) ** 2 <= 25] += 70
-        image = with_pixels(header)
-        image.PixelData = np.clip(pixels, 1, 255).astype(np.uint16).tobytes()
-        image.save_as(folder / f"{number}.dcm", enforce_file_format=True)
-    return str(source.datasets[0].StudyInstanceUID), str(source.datasets[0].SeriesInstanceUID)
 
 
 def send(port: int, files: list[Path]) -> None:
