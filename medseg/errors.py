@@ -7,6 +7,7 @@ The command line shows it in one line.
 import re
 
 __all__ = [
+    "LESS_MEMORY",
     "AnnotationError",
     "CheckpointError",
     "ConfigError",
@@ -18,8 +19,20 @@ __all__ = [
     "OutputError",
     "SampleDataError",
     "TableError",
+    "is_out_of_memory",
     "naming_case",
 ]
+
+LESS_MEMORY = (
+    "lower training.batch_size or sampling.patch_size, or spread volumes over processes (layout.space) or over time "
+    "(layout.slabs)"
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory is used up; torch's allocator on a CPU has no type of its own for that."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
 
 
 class MedsegError(Exception):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import typer
 
-from medseg.errors import MedsegError, naming_case
+from medseg.errors import LESS_MEMORY, MedsegError, is_out_of_memory, naming_case
 
 __all__ = ["SomeCasesFailed", "run", "some_failed"]
 
@@ -85,8 +85,8 @@ def _say_interrupted() -> int:
 def _in_one_line(error: Exception) -> str:
     if isinstance(error, MedsegError):
         return str(error)
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return "out of memory; a smaller sampling.patch_size or training.batch_size needs less"
+    if is_out_of_memory(error):
+        return f"memory is used up: {LESS_MEMORY}"
     if isinstance(error, OSError):
         name = f"{error.filename}: " if error.filename else ""
         return f"{name}{error.strerror or error}"

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from medseg.detectors.base import Detector
-from medseg.errors import CheckpointError, MedsegError
+from medseg.errors import LESS_MEMORY, CheckpointError, MedsegError, is_out_of_memory
 from medseg.parallel.team import Team
 from medseg.planning.plan import Plan
 from medseg.training.measure import autocast, to_memory_format
@@ -70,13 +70,10 @@ class Learner:
         try:
             loss = self._loss(image, target)
             norm = self._update(loss)
-        except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's has no type of its own
-            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
                 raise
-            raise MedsegError(
-                f"memory is used up in step {number}: lower training.batch_size or sampling.patch_size, or spread "
-                "volumes over processes (layout.space) or over time (layout.slabs)"
-            ) from error
+            raise MedsegError(f"memory is used up in step {number}: {LESS_MEMORY}") from error
         if math.isfinite(norm) and self._average is not None:
             self._average.update(self.network, number)
         return self._team.mean(float(loss.detach())), norm

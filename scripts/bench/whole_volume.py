@@ -1,6 +1,6 @@
 """Train on whole CT volumes that one process cannot hold, spread over two; compare with an unlimited process.
 
-    python scripts/bench/whole_volume.py -o FOLDER [--limit-mb 1300] [--steps 3] [--json FILE]
+    python scripts/bench/whole_volume.py -o FOLDER [--limit-mb 1600] [--steps 3] [--json FILE]
 
 Simulated exams (one real CT with inserted nodules). Each process gets a hard limit on its data (RLIMIT_DATA: what it
 allocates; files that it maps do not count). Shown: that one process fails under the limit, that two processes (and one
@@ -60,7 +60,7 @@ def train(data: Path, run: Path, layout: tuple[str, ...], steps: int, limit_mb: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--limit-mb", type=int, default=1300, help="data of each process")
+    parser.add_argument("--limit-mb", type=int, default=1600, help="data of each process")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()

@@ -229,3 +229,15 @@ def test_interrupting_a_prediction_is_one_line_and_resume_goes_on(trained, tmp_p
     assert 0 < done < 200
     assert medseg("predict", "-m", trained, "-i", images, "-o", output, "--resume") == 0
     assert len(rows(output / "cases.csv")) == 200
+
+
+@pytest.mark.parametrize("error", [
+    MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 99 bytes"),
+    RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"),
+])  # fmt: skip
+def test_used_up_memory_is_said_with_what_helps(error, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("medseg.training.train.load_manifest", lambda path: (_ for _ in ()).throw(error))
+    assert medseg("train", "brain_infarct", "-d", tmp_path, "-o", tmp_path / "run") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("medseg: error: memory is used up: lower training.batch_size")
+    assert "layout.slabs" in said
