@@ -9,7 +9,7 @@ from torch.profiler import profile
 
 from medseg.parallel import out_of_core
 from medseg.parallel.operations import kernels
-from medseg.parallel.operations.kernels import convolve, gradient_of_weight
+from medseg.parallel.operations.kernels import Geometry, convolve, gradient_of_weight
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
 DEFAULTS = {
@@ -72,7 +72,10 @@ def way(work):
 
 def both(x, weight, bias, gradient, options):
     """Results of both functions, and whether each of them went to oneDNN on purpose."""
-    works = (lambda: convolve(x, weight, bias, *options)), (lambda: gradient_of_weight(gradient, x, weight, *options))
+    works = (
+        (lambda: convolve(x, weight, bias, Geometry(*options))),
+        (lambda: gradient_of_weight(gradient, x, weight, Geometry(*options))),
+    )
     return [work() for work in works], [way(work) for work in works]
 
 

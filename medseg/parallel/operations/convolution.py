@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from medseg.parallel.layout import Layout
-from medseg.parallel.operations.kernels import convolve, gradient_of_weight
+from medseg.parallel.operations.kernels import Geometry, convolve, gradient_of_weight
 from medseg.parallel.operations.table import Table, functions
 from medseg.parallel.operations.windows import Upsampling, Window, as_tuple
 from medseg.parallel.sharding import Sharding, Unsupported
@@ -61,7 +61,7 @@ class _Convolution:
             return out if bias is None else out + self._by_channel(bias)
         margins = self._margins(place, rows.shape, weight.shape, shape)
         late_bias = bias is not None and min(margins, default=0) < 0
-        out = self._convolve(rows, weight, None if late_bias else bias, self.transposed, self.extra)
+        out = convolve(rows, weight, None if late_bias else bias, self._geometry(self.transposed, self.extra))
         if any(margins):
             out = functional.pad(out, [-margin for margin in margins])
         return out + self._by_channel(bias) if late_bias and bias is not None else out
@@ -86,10 +86,8 @@ class _Convolution:
         if gradient.numel() == 0 or rows.numel() == 0:
             return torch.zeros_like(weight)
         gradient = self._full(place, gradient, rows.shape, weight.shape)
-        of_weight = gradient_of_weight(
-            gradient, self._cast(rows), self._cast(weight), self.stride, self.padding, self.dilation,
-            self.transposed, self.extra, self.groups,
-        )  # fmt: skip
+        geometry = self._geometry(self.transposed, self.extra)
+        of_weight = gradient_of_weight(gradient, self._cast(rows), self._cast(weight), geometry)
         return of_weight.to(weight.dtype)
 
     def _of_rows(
@@ -108,15 +106,13 @@ class _Convolution:
                     shape[2:], gradient.shape[2:], self.stride, self.padding, self.dilation, kernel
                 )
             )
-        of_rows = self._convolve(gradient, self._cast(weight), None, not self.transposed, extra)
+        of_rows = convolve(gradient, self._cast(weight), None, self._geometry(not self.transposed, extra))
         for dim in range(2, len(shape)):  # output_padding of a stride or more would belong to further rows
             of_rows = of_rows.narrow(dim, 0, shape[dim])
         return of_rows.to(dtype)
 
-    def _convolve(
-        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, transposed: bool, extra: Sequence[int]
-    ) -> torch.Tensor:
-        return convolve(x, weight, bias, self.stride, self.padding, self.dilation, transposed, extra, self.groups)
+    def _geometry(self, transposed: bool, extra: Sequence[int]) -> Geometry:
+        return Geometry(self.stride, self.padding, self.dilation, transposed, extra, self.groups)
 
     def _full(self, place: Place, gradient: torch.Tensor, rows: Sequence[int], weight: Sequence[int]) -> torch.Tensor:
         """Gradient of all that this rank computes, of which its output is a part."""

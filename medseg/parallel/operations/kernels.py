@@ -8,10 +8,11 @@ where the whole volume would not be. A tensor in oneDNN's own format goes to one
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 
-__all__ = ["convolve", "gradient_of_weight"]
+__all__ = ["Geometry", "convolve", "gradient_of_weight"]
 
 LARGEST_COPIED = 20480  # channels * size(2) * size(3) that torch copies
 # Measured bounds. oneDNN is slower for 1x1x1 and for strides, where the copy is small, for very few channels (it works
@@ -22,24 +23,25 @@ FEWEST_VOXELS = 256
 SMALLEST_COPY = 1 << 20  # values
 
 
-def convolve(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    transposed: bool,
-    output_padding: Sequence[int],
-    groups: int,
-) -> torch.Tensor:
+class Geometry(NamedTuple):
+    """How the windows of a convolution lie, as `torch.ops.aten.convolution` is given it."""
+
+    stride: Sequence[int]
+    padding: Sequence[int]
+    dilation: Sequence[int]
+    transposed: bool
+    output_padding: Sequence[int]
+    groups: int
+
+
+def convolve(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry) -> torch.Tensor:
     """Do what `torch.ops.aten.convolution` does, to rounding, outside of autograd.
 
     Parameters
     ----------
     x : Tensor
         With batch and channel dimensions.
-    weight, bias, stride, padding, dilation, transposed, output_padding, groups
+    weight, bias, geometry
         As of `torch.ops.aten.convolution`.
 
     Returns
@@ -47,22 +49,13 @@ def convolve(
     Tensor
         The convolution.
     """
-    geometry = (stride, padding, dilation, transposed, output_padding, groups)
-    if not _is_thin(x, weight, stride, output_padding, groups):
+    if not _is_thin(x, weight, geometry):
         return torch.ops.aten.convolution(x, weight, bias, *geometry)
     return torch.ops.aten.convolution(x.to_mkldnn(), weight, bias, *geometry).to_dense()
 
 
 def gradient_of_weight(
-    gradient: torch.Tensor,
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    transposed: bool,
-    output_padding: Sequence[int],
-    groups: int,
+    gradient: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, geometry: Geometry
 ) -> torch.Tensor:
     """Do what `torch.ops.aten.convolution_backward` does for the weight, to rounding.
 
@@ -70,7 +63,7 @@ def gradient_of_weight(
     ----------
     gradient : Tensor
         Of the output.
-    x, weight, stride, padding, dilation, transposed, output_padding, groups
+    x, weight, geometry
         As of `convolve`.
 
     Returns
@@ -78,22 +71,24 @@ def gradient_of_weight(
     Tensor
         Of the shape of `weight`.
     """
-    if _is_thin(x, weight, stride, output_padding, groups):
+    if _is_thin(x, weight, geometry):
         x = x.to_mkldnn()
-    return torch.ops.aten.convolution_backward(
-        gradient, x, weight, None, stride, padding, dilation, transposed, output_padding, groups, [False, True, False]
-    )[1]
+    return torch.ops.aten.convolution_backward(gradient, x, weight, None, *geometry, [False, True, False])[1]
 
 
-def _is_thin(
-    x: torch.Tensor, weight: torch.Tensor, stride: Sequence[int], output_padding: Sequence[int], groups: int
-) -> bool:
+def _is_thin(x: torch.Tensor, weight: torch.Tensor, geometry: Geometry) -> bool:
     """Whether torch would copy, and oneDNN is better."""
-    if weight.ndim != 5 or x.dtype != torch.float32 or x.device.type != "cpu" or x.shape[0] != 1 or groups != 1:
+    if (
+        weight.ndim != 5
+        or x.dtype != torch.float32
+        or x.device.type != "cpu"
+        or x.shape[0] != 1
+        or geometry.groups != 1
+    ):
         return False
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return False
-    if max(stride) > 1 or any(output_padding):  # padding of a stride or more is none of oneDNN's
+    if max(geometry.stride) > 1 or any(geometry.output_padding):  # padding of a stride or more is none of oneDNN's
         return False
     taps, voxels = weight.shape[2:].numel(), x.shape[2:].numel()
     return (
