@@ -40,11 +40,11 @@ def layer(seat: Seat, name: str) -> float:
     return _difference(seat, LAYERS[name])
 
 
-def _difference(seat: Seat, make: Callable[[], nn.Module]) -> float:
+def _difference(seat: Seat, make: Callable[[], nn.Module], kind: Callable[[torch.Tensor], Any] = torch.clone) -> float:
     whole = torch.randn(SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     ends = [0, 3, *[8] * (seat.size - 1)] if seat.size > 1 else [0, 8]
     low, high = ends[seat.rank], ends[seat.rank + 1]
-    part = whole[:, :, low:high].clone().requires_grad_()
+    part = kind(whole[:, :, low:high].clone()).requires_grad_()
     whole.requires_grad_()
     expected = make()(whole)
     weight = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -177,3 +177,48 @@ def checkpointed(seat: Seat, kind: str) -> float | str:
     except (MedsegError, RuntimeError) as error:
         return str(error)
     return apart(part.grad, whole.grad[:, :, 4 * seat.rank : 4 * seat.rank + 4], largest(whole.grad))
+
+
+def meta_tensor(seat: Seat) -> float:
+    """Difference for MONAI's tensors with metadata, one of them held by the module, changed in place on the way."""
+    from monai.data import MetaTensor
+
+    def work(module: Any, x: torch.Tensor) -> torch.Tensor:
+        return functional.leaky_relu(functional.instance_norm(x), 0.1, inplace=True) * module.factor
+
+    def make() -> nn.Module:
+        return Layer(work, factor=MetaTensor(torch.linspace(1, 2, 8, dtype=torch.float64).reshape(1, 1, 8, 1)))
+
+    return _difference(seat, make, MetaTensor)
+
+
+def _sliced(seat: Seat, *, alike: bool) -> str | float:
+    """A slice outside of any module: of the same rows of the whole on every rank, or of a rank's own."""
+    whole = torch.arange(8.0 * seat.size)[None, None, :, None]
+    part = whole[:, :, 8 * seat.rank : 8 * seat.rank + 8].clone()
+    rows = slice(3, 11) if alike else slice(8 * seat.rank, 8 * seat.rank + 8)
+    try:
+        with spatial_parallel(seat.group):
+            return float(part[:, :, rows].sum() - whole[:, :, rows].sum())
+    except UnsupportedOperation as error:
+        return str(error)
+
+
+def sliced_alike(seat: Seat) -> str | float:
+    return _sliced(seat, alike=True)
+
+
+def sliced_otherwise(seat: Seat) -> str | float:
+    return _sliced(seat, alike=False)
+
+
+def in_another_context(seat: Seat) -> float:
+    """A batch that was a part in one context is a part in the next one, which cuts it elsewhere."""
+    part = torch.full((1, 1, 2, 3), 1.0 + seat.rank)
+    sums = []
+    for dim in (2, 3, 2):
+        with spatial_parallel(seat.group, dim=dim):
+            sums.append((float(part.sum()), tuple(part.shape)))
+    n = seat.size
+    total = 6.0 * n * (n + 1) / 2
+    return float(sums != [(total, (1, 1, 2 * n, 3)), (total, (1, 1, 2, 3 * n)), (total, (1, 1, 2 * n, 3))])

@@ -86,6 +86,7 @@ class SpreadMaps:
                 return self._maps(image)
         try:
             with busy(0), NpyRows(path) as image:  # silence counts: who hangs here keeps the others waiting
+                self._team.meet()  # all have opened the file, which goes when the first process is done or fails
                 return self._maps(image)
         except Exception as error:  # whatever it is: the others are somewhere in the same window and wait
             if isinstance(error, RankError) or is_lost_connection(error):

@@ -45,3 +45,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f"medseg.parallel.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'medseg.parallel' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

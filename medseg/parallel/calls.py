@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.autograd.function import BackwardCFunction
 
-__all__ = ["fits", "foreign_function", "tensors_in", "usual_arguments"]
+__all__ = ["fits", "foreign_function", "plainly", "tensors_in", "usual_arguments", "without_subclasses"]
 
 KNOWN_FUNCTIONS = frozenset(
     {
@@ -15,6 +15,7 @@ KNOWN_FUNCTIONS = frozenset(
         "torch.nn.parallel.distributed._DDPSink",  # changes nothing
     }
 )
+PLAIN = "_medseg_plain"  # attribute of a tensor of a class of others: the same as a plain tensor
 SYNONYMS = {"axis": "dim", "keepdims": "keepdim"}
 
 
@@ -24,6 +25,36 @@ def usual_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tupl
     if not args and "input" in kwargs:
         args = (kwargs.pop("input"),)
     return args, kwargs
+
+
+def without_subclasses(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Take tensors of others' classes, such as MONAI's ``MetaTensor``, for the plain tensors that they are as well."""
+    if not any(_is_of_others(tensor) for tensor in tensors_in((args, *kwargs.values()))):
+        return args, kwargs
+    return plainly(args), plainly(kwargs)
+
+
+def _is_of_others(tensor: torch.Tensor) -> bool:
+    """Whether the class has functions of its own, but no operations of its own (as a distributed tensor has)."""
+    kind = type(tensor)
+    ours = (torch._C._disabled_torch_function_impl, torch.Tensor.__torch_function__)
+    own = getattr(kind.__torch_function__, "__func__", kind.__torch_function__)
+    known = [getattr(one, "__func__", one) for one in ours]
+    return own not in known and kind.__torch_dispatch__ is torch.Tensor.__torch_dispatch__
+
+
+def plainly(value: Any) -> Any:
+    """Return nested tuples, lists and dictionaries with plain tensors, always the same ones, in place of others."""
+    if isinstance(value, torch.Tensor):
+        if not _is_of_others(value):
+            return value
+        if PLAIN not in value.__dict__:
+            with torch._C.DisableTorchFunction():
+                setattr(value, PLAIN, value.as_subclass(torch.Tensor))  # type: ignore[arg-type]
+        return value.__dict__[PLAIN]
+    if type(value) in (tuple, list):
+        return type(value)(plainly(item) for item in value)
+    return {name: plainly(item) for name, item in value.items()} if type(value) is dict else value
 
 
 def fits(handler: Callable, *args: Any, **kwargs: Any) -> bool:

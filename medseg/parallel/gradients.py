@@ -72,7 +72,8 @@ def arrange_gradients(
 ) -> DistributedDataParallel | FSDPModule:
     """Let a wrapped network sum gradients over the ranks that share a volume, and average them over data.
 
-    By themselves both average over all ranks. The loss is not to be scaled for the difference then.
+    By themselves both average over all ranks. A loss that was reduced inside the context counts 1/N on each of the N
+    ranks that share a volume, with this as without; do not call `reduce_gradients` as well.
 
     Parameters
     ----------

@@ -27,6 +27,8 @@ from medseg.parallel.watch import HANG_SECONDS, Sign, Trouble, Watch
 
 __all__ = ["run_ranks"]
 
+logger = logging.getLogger(__name__)
+
 POLL_SECONDS = 0.1
 LOOK_SECONDS = 0.5  # between two looks at the signs of life
 GRACE_SECONDS = 5.0  # for the other ranks to end by themselves after one has failed, and again after SIGTERM
@@ -70,6 +72,7 @@ def run_ranks(
     """
     if is_one_of_several():
         return load(function)(**(arguments or {}))
+    logger.info("starting %d processes", n)
     with tempfile.TemporaryDirectory(prefix="medseg-ranks-") as folder, _stop_signals() as received:
         (Path(folder) / CALL).write_bytes(pickle.dumps(_call(function, arguments or {})))
         job = _Job(Path(folder), n, hang_seconds, received)

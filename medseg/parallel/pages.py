@@ -197,6 +197,10 @@ class Paged(torch.Tensor):
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        graph = f", grad_fn=<{type(self.grad_fn).__name__}>" if self.grad_fn is not None else ""
+        return f"Paged(shape={tuple(self.shape)}, dtype={self.dtype}, in {len(self.pages)} parts{graph})"
+
     def page(self, place: Place) -> Page:
         """Return the part that a place has."""
         cuts = self.whereabouts.cuts
@@ -268,7 +272,8 @@ class Paged(torch.Tensor):
         name = func.overloadpacket.__name__
         if name not in GRADIENTS:
             raise NotImplementedError(
-                f"{func} of a tensor that is kept in parts: use it inside the out-of-core context"
+                f"{func} of a tensor that is kept in parts: use it inside the out-of-core context, or put it together "
+                "by context.gather(tensor)"
             )
         like = next(one for one in args if isinstance(one, Paged))
         if name in ("detach", "alias", "view_as"):

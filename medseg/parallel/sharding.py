@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from medseg.errors import ConfigError
 from medseg.parallel import aliases
-from medseg.parallel.calls import fits, foreign_function, tensors_in, usual_arguments
+from medseg.parallel.calls import fits, foreign_function, tensors_in, usual_arguments, without_subclasses
 from medseg.parallel.checkpointing import Resumable, refuse_compiler
 from medseg.parallel.errors import Unsupported, UnsupportedOperation
 from medseg.parallel.layout import Cut, Layout
@@ -21,6 +21,7 @@ __all__ = ["Handler", "Sharding", "Unsupported", "layout_of"]
 Handler = Callable[..., Any]
 TAG = "_medseg_layout"  # attribute of a tracked tensor: (signature of its space, layout)
 OUTSIDE = "_medseg_outside"  # attribute of a tensor that an autograd function of others made before it came in
+ENTERED = "_medseg_entered"  # attribute of a tensor that came in as this rank's part, outside of any module
 FRESH = "_medseg_fresh"  # attribute of a constant that was just made
 
 
@@ -88,7 +89,7 @@ class Sharding(Resumable):
         name, moves = func.__name__ if getter is None else getter.__name__, self._moves
         out = (kwargs or {}).get("out")
         try:
-            args, kwargs = usual_arguments(args, kwargs or {})
+            args, kwargs = usual_arguments(*without_subclasses(args, kwargs or {}))
             self._check_operands(func, args, kwargs)
             result = handler(self, *args, **kwargs)
             if out is not None:
@@ -181,6 +182,20 @@ class Sharding(Resumable):
         self.space.check(tensor, layout)
         return self.tag(tensor, layout)
 
+    def check_slice(self, tensor: torch.Tensor, *numbers: int) -> None:
+        """Compare the ranks' indices along the cut of a tensor that has just come in, outside of any module.
+
+        Whoever means to take this rank's rows has forgotten that inside a tensor stands for the whole.
+
+        Raises
+        ------
+        Unsupported
+            Where they differ, on every rank.
+        """
+        entered = tensor.__dict__.get(ENTERED, False) and not self._modules.is_inside
+        if entered and not self.space.agree(numbers, tensor.device):
+            raise Unsupported("ranks take different rows of the whole; take a rank's rows before entering the context")
+
     @staticmethod
     def is_tracked(tensor: torch.Tensor) -> bool:
         """Whether it is known how the tensor lies on the ranks."""
@@ -198,10 +213,13 @@ class Sharding(Resumable):
         tensor from outside is this rank's part of a whole.
         """
         tag = tensor.__dict__.get(TAG)
+        if tag is not None and ENTERED in tensor.__dict__ and tag[0] != self.space.signature:
+            tag = None  # it was a part in another context, and comes in anew
         if tag is None:
             if isinstance(tensor, nn.Parameter) or tensor.ndim <= max(self.space.dims):
                 return self.everywhere
             layout = self.space.entering(tensor)
+            setattr(tensor, ENTERED, not self._modules.is_inside)
             self.tag(tensor, layout)
             return layout
         signature, layout = tag

@@ -160,6 +160,10 @@ def out_of_core(
     numbers = (slabs,) * len(dims) if isinstance(slabs, int) else tuple(slabs)
     if len(numbers) != len(dims) or min(numbers) < 1:
         raise ConfigError(f"out_of_core: slabs={slabs} does not fit dim={dim}")
+    if keep not in ("host", "disk"):
+        raise ConfigError(f'out_of_core: keep={keep!r} is neither "host" nor "disk"')
     device = torch.device(device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"out_of_core: device={str(device)!r}, but there is no GPU")
     pages = HostPages(device) if keep == "host" else DiskPages(device, folder)
     return OutOfCore(InTurn(pages, numbers, dims), operations())

@@ -112,6 +112,10 @@ class Space(ABC):
         ConfigError
         """
 
+    def agree(self, numbers: Sequence[int], device: torch.device) -> bool:
+        """Whether all ranks have the same numbers."""
+        return True
+
     @property
     def axes(self) -> int:
         """Number of mesh axes."""
@@ -349,6 +353,13 @@ class ProcessSpace(Space):
         device = draw((0,), None).device
         generator = torch.Generator(device).manual_seed((base + 1 + number) % 2**63)
         return draw(layout.part(shape, self.place), generator)
+
+    def agree(self, numbers: Sequence[int], device: torch.device) -> bool:
+        """Each rank tells the others."""
+        told = torch.tensor([numbers], dtype=torch.int64, device=device)
+        for line in self.lines:
+            told = line.gather(told).flatten(0, 1)
+        return bool((told == told[:1]).all())
 
     def replaced(self, tensor: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
         """Change the tensor itself."""

@@ -148,6 +148,11 @@ class Team:
 
     # -- what all agree on
 
+    def meet(self) -> None:
+        """Wait for the processes that share a volume."""
+        if self.mesh is not None:
+            dist.barrier(self.mesh.get_group("space"))
+
     def mean(self, value: float) -> float:
         """Mean over the processes (of values that are the same for those that share a volume)."""
         return self._reduced(value, dist.ReduceOp.SUM) / self.layout.ranks

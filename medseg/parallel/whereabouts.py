@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
 
-from medseg.parallel.calls import tensors_in
+from medseg.parallel.calls import plainly, tensors_in
 from medseg.parallel.checkpointing import refuse_compiler
 from medseg.parallel.errors import Unsupported, UnsupportedOperation
 
@@ -54,6 +54,11 @@ class ModuleStack:
         name = next((name for name, one in root.named_modules() if one is module), "")
         return f"{name} ({kind})" if name else kind
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether a module is under way."""
+        return bool(self._stack)
+
     def made_inside(self, tensor: torch.Tensor) -> bool:
         """Whether an untracked tensor was made by the module that is under way, and not given to it."""
         return bool(self._stack) and id(tensor) not in self._given
@@ -65,7 +70,7 @@ class ModuleStack:
         if isinstance(module, torch.jit.ScriptModule):
             raise UnsupportedOperation("torch.jit", self.name(), "a module that was scripted or traced runs past it")
         if not self._stack:
-            self._given = {id(tensor) for tensor in tensors_in(inputs)}
+            self._given = {id(tensor) for tensor in tensors_in((inputs, plainly(inputs)))}
             for one in module.modules():  # a module may use what another one holds
                 self._hold(one)
         self._stack.append(module)
@@ -73,7 +78,7 @@ class ModuleStack:
 
     def _hold(self, module: nn.Module) -> None:
         """What a module holds is the same on every rank; its input is not, though it may hold that too."""
-        for tensor in tensors_in((module._buffers, module._parameters, vars(module))):
+        for tensor in tensors_in(plainly((module._buffers, module._parameters, vars(module)))):
             known = self._sharding.is_tracked(tensor) or isinstance(tensor, nn.Parameter)
             if not known and id(tensor) not in self._given:
                 self._sharding.replicated(tensor)

@@ -80,6 +80,8 @@ def train(
         "pipeline": settings, "data": Path(data), "run": Path(run), "fold": fold, "resume": resume, "device": device,
         "workers": workers,
     }  # fmt: skip
+    if not is_one_of_several():
+        _check_run(settings, Path(run), resume=resume)  # before processes are started
     layout = settings.layout
     if layout.ranks == 1 and not is_one_of_several():
         train_here(**arguments)

@@ -146,3 +146,27 @@ def test_hooks_see_the_gradient_of_the_whole(whole):
         loss = (y * context.cut(weight)).sum()
     (found,) = torch.autograd.grad(*((y, convolution.weight, weight) if whole else (loss, convolution.weight)))
     assert largest(found - wanted) < EXACT * largest(wanted)
+
+
+def test_a_tensor_in_parts_can_be_shown_and_says_how_to_put_it_together():
+    with out_of_core(4) as context:
+        y = context.cut(torch.randn(1, 1, 8, 8)) * 2
+    assert repr(y) == "Paged(shape=(1, 1, 8, 8), dtype=torch.float32, in 4 parts)"
+    with pytest.raises(NotImplementedError, match=r"context\.gather\(tensor\)"):
+        y.argmax(1)
+
+
+def test_a_loss_under_autocast():
+    x = torch.randn(1, 2, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16), out_of_core(4) as context:
+        y = context.cut(x).to(torch.bfloat16)
+        total = y.sum() + y.softmax(1).mean()
+    assert total.item() == pytest.approx(x.sum().item() + 0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("options", [{"keep": "ram"}, {"device": "cuda"}])
+def test_unknown_places_are_refused(options):
+    if options == {"device": "cuda"} and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ConfigError, match="out_of_core: "):
+        out_of_core(2, **options)

@@ -52,6 +52,19 @@ def test_tensors_from_outside_that_do_not_fit_are_refused(kind):
     assert all(run(2, "outside", kind))
 
 
+def test_tensors_with_metadata():
+    assert max(run(3, "meta_tensor")) < EXACT
+
+
+def test_rows_are_taken_before_the_context_is_entered():
+    assert run(2, "sliced_alike") == [0.0, 0.0]
+    assert all("ranks take different rows of the whole" in text for text in run(2, "sliced_otherwise"))
+
+
+def test_a_batch_comes_into_another_context_anew():
+    assert run(2, "in_another_context") == [0.0, 0.0]
+
+
 def test_marked_as_the_same_on_every_rank():
     assert run(2, "marked") == [0.0, 0.0]
 

@@ -56,6 +56,7 @@ def _sliced(sharding: Sharding, x: torch.Tensor, dim: int, start: int, stop: int
     if dim not in layout.dims:
         index = (slice(None),) * dim + (slice(start, stop, step),)
         return sharding.tag(sharding.space.map(lambda place, part: part[index], x, layout=layout), layout)
+    sharding.check_slice(x, start, stop, step)
     axis = layout.dims[dim]
     cut = layout.cuts[axis]
     assert cut is not None

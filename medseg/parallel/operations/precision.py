@@ -23,4 +23,4 @@ def type_of_result(func: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor
     if x.dtype not in LOW or not torch.is_autocast_enabled(x.device.type):
         return x.dtype
     with torch.no_grad():
-        return func(x.new_zeros(shape)).dtype
+        return func(torch.zeros(shape, dtype=x.dtype, device=x.device)).dtype
