@@ -1,10 +1,14 @@
 """Exit codes and one-line errors: 0 all done, 1 some cases failed, 2 anything else."""
 
 import logging
+import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import typer
 
@@ -45,7 +49,8 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
     _quiet_libraries()
     command = typer.main.get_command(app)
     try:
-        code = command.main(args=arguments, prog_name="medseg", standalone_mode=False)
+        with _terminated_as_interrupted():
+            code = command.main(args=arguments, prog_name="medseg", standalone_mode=False)
         if code == INTERRUPTED:
             return _say_interrupted()
         return code if isinstance(code, int) else 0
@@ -75,6 +80,27 @@ def _quiet_libraries() -> None:
     for name in ("pydicom", "highdicom", "pynetdicom"):
         logging.getLogger(name).disabled = True  # its level is set anew when it is imported
         warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM, as batch systems send it, end a command as Ctrl-C does: temporary files go."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    owner = os.getpid()
+
+    def interrupt(number: int, frame: object) -> None:
+        if os.getpid() == owner:
+            raise KeyboardInterrupt
+        os._exit(128 + number)  # a worker that was forked from here
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _say_interrupted() -> int:

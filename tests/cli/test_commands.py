@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import signal
 import subprocess
@@ -210,20 +211,25 @@ def test_full_disk_is_one_line(trained, tmp_path, capsys, monkeypatch):
     assert "the disk is full" in capsys.readouterr().err
 
 
-def test_interrupting_a_prediction_is_one_line_and_resume_goes_on(trained, tmp_path):
-    images, output = tmp_path / "images", tmp_path / "out"
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_interrupting_a_prediction_is_one_line_and_resume_goes_on(trained, number, tmp_path):
+    images, output, scratch = (tmp_path / name for name in ("images", "out", "scratch"))
     images.mkdir()
+    scratch.mkdir()
     random = np.random.default_rng(0)
-    for number in range(200):
-        Image.fromarray(random.integers(1, 200, (48, 48), dtype=np.uint8)).save(images / f"{number}.png")
+    for name in range(200):
+        Image.fromarray(random.integers(1, 200, (48, 48), dtype=np.uint8)).save(images / f"{name}.png")
     command = [sys.executable, "-c", "from medseg.cli import main; main()", "predict", "-m", trained, "-i", images]
-    process = subprocess.Popen([*map(str, command), "-o", str(output)], stderr=subprocess.PIPE, text=True)
+    command += ["-o", output, "--slabs", 2]  # from temporary files
+    environment = os.environ | {"TMPDIR": str(scratch)}
+    process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True, env=environment)
     while not list(output.glob("cases/*/case.json")):
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, error = process.communicate()
     assert process.returncode == 2
+    assert not list(scratch.iterdir())
     assert error.splitlines()[-1] == "medseg: interrupted; what was finished is kept"
     done = len(list(output.glob("cases/*/case.json")))
     assert 0 < done < 200
