@@ -1,8 +1,8 @@
 """From a pipeline and a data set to a run."""
 
 import logging
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def _train(
     splits = _splits(manifest, pipeline, run, fold, resume=resume)
     if not team.is_alone:  # the others then find the cache filled
         team.led(lambda: prepare_training(pipeline, manifest, splits, workers=workers)[2])
-    with busy():
+    with busy(), nullcontext() if team.is_alone else _quietly():  # the first has said what there is to say
         stores, plan, left_out = prepare_training(pipeline, manifest, splits, workers=workers)
     detector = build_detector(pipeline.detector, pipeline.classes)
     if resume:
@@ -140,6 +140,17 @@ def _train(
         validate=check if stores["val"].cases else None, resume=resume,
     )  # fmt: skip
     _finish(run, pipeline, plan, state.best_weights, stores["val"], team)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    ours = logging.getLogger("medseg")
+    before = ours.level
+    ours.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        ours.setLevel(before)
 
 
 def _validated(model: Model, store: CaseStore) -> Validation:
