@@ -5,8 +5,8 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
 from medseg.parallel.operations import operations
+from medseg.parallel.process_space import ProcessSpace
 from medseg.parallel.sharding import Sharding
-from medseg.parallel.space import ProcessSpace
 
 __all__ = ["replicate", "spatial_parallel"]
 
