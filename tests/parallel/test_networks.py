@@ -95,7 +95,12 @@ def test_every_network_in_three_dimensions(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["UNet", "BasicUNet", "DynUNet", "SegResNet", "VNet", "DenseNet121", "SwinUNETR"])
-@pytest.mark.parametrize("bounds", [EVEN[4], UNEVEN[3]], ids=["four", "three"])
+@pytest.mark.parametrize(
+    ("name", "bounds"),
+    [
+        ("UNet", EVEN[4]), ("BasicUNet", UNEVEN[3]), ("DynUNet", EVEN[4]), ("SegResNet", UNEVEN[3]), ("VNet", EVEN[4]),
+        ("DenseNet121", UNEVEN[3]), ("SwinUNETR", UNEVEN[3]),
+    ],
+)  # fmt: skip
 def test_more_ranks_in_three_dimensions(name, bounds):
     check(name, 3, bounds, batch=1 if name == "SwinUNETR" else 2)
