@@ -25,9 +25,31 @@ SPACING_CASES = 50  # enough for a median
 
 
 def prepare_training(
-    pipeline: Pipeline, manifest: Manifest, splits: dict[str, str], *, workers: int
+    pipeline: Pipeline,
+    manifest: Manifest,
+    splits: dict[str, str],
+    *,
+    workers: int,
+    device: str = "cpu",
+    plan: Plan | None = None,
+    estimate: bool = False,
 ) -> tuple[dict[str, CaseStore], Plan, dict[str, str]]:
-    """Fill the cache for the training and validation cases and plan; the test part stays closed."""
+    """Fill the cache for the training and validation cases and plan; the test part stays closed.
+
+    Parameters
+    ----------
+    device : {'cpu', 'cuda'}
+        Kind of device that trains, for its memory.
+    plan : Plan, optional
+        One that was made already, and is given back.
+    estimate : bool
+        Estimate the memory of a step even where no choice depends on it.
+
+    Returns
+    -------
+    stores, plan, left_out : dict, Plan, dict
+        The cases of each part; the plan; why a case is left out.
+    """
     check_annotations(manifest.cases)
     parts: dict[str, list[Case]] = {"train": [], "val": []}
     for case in manifest.cases:
@@ -63,7 +85,9 @@ def prepare_training(
     shapes, positives = case_facts(stores["train"])
     if positives and all(positives) and not isinstance(pipeline.detector, ClassificationSettings):
         logger.warning("no training case is without a lesion: false alarms on normal images cannot be learned away")
-    plan = make_plan(pipeline, shapes, positives, spacing_mm=spacing, spacing_reason=reason)
+    plan = plan or make_plan(
+        pipeline, shapes, positives, spacing_mm=spacing, spacing_reason=reason, device=device, estimate=estimate
+    )
     return stores, plan, failures
 
 
