@@ -1,15 +1,32 @@
-"""The one pool of worker processes."""
+"""Worker processes, and the signals that processes get."""
 
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
+from typing import Any
 
-__all__ = ["end_with", "worker_pool"]
+__all__ = ["end_with", "handling", "worker_pool"]
 
 WATCH_SECONDS = 0.5
+
+
+@contextmanager
+def handling(handler: Callable[[int, Any], object], *numbers: int) -> Iterator[None]:
+    """Handle signals for the time; outside of the main thread, which alone may, the caller handles them."""
+    try:
+        before = {number: signal.signal(number, handler) for number in numbers}
+    except ValueError:
+        before = {}
+    try:
+        yield
+    finally:
+        for number, one in before.items():
+            signal.signal(number, one)
 
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:

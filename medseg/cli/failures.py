@@ -4,15 +4,15 @@ import logging
 import os
 import signal
 import sys
-import threading
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import partial
 
 import typer
 
 from medseg.errors import LESS_MEMORY, MedsegError, is_out_of_memory, naming_case
+from medseg.processes import handling
 
 __all__ = ["SomeCasesFailed", "run", "some_failed"]
 
@@ -49,7 +49,7 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
     _quiet_libraries()
     command = typer.main.get_command(app)
     try:
-        with _terminated_as_interrupted():
+        with handling(partial(_interrupt, os.getpid()), signal.SIGTERM):  # as batch systems send it
             code = command.main(args=arguments, prog_name="medseg", standalone_mode=False)
         if code == INTERRUPTED:
             return _say_interrupted()
@@ -82,25 +82,11 @@ def _quiet_libraries() -> None:
         warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")
 
 
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM, as batch systems send it, end a command as Ctrl-C does: temporary files go."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    owner = os.getpid()
-
-    def interrupt(number: int, frame: object) -> None:
-        if os.getpid() == owner:
-            raise KeyboardInterrupt
-        os._exit(128 + number)  # a worker that was forked from here
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _interrupt(owner: int, number: int, frame: object) -> None:
+    """End a command as Ctrl-C does: temporary files go."""
+    if os.getpid() == owner:
+        raise KeyboardInterrupt
+    os._exit(128 + number)  # a worker that was forked from here
 
 
 def _say_interrupted() -> int:

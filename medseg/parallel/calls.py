@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -29,14 +30,14 @@ def usual_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tupl
 
 def without_subclasses(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Take tensors of others' classes, such as MONAI's ``MetaTensor``, for the plain tensors that they are as well."""
-    if not any(_is_of_others(tensor) for tensor in tensors_in((args, *kwargs.values()))):
+    if not any(_is_of_others(type(tensor)) for tensor in tensors_in((args, *kwargs.values()))):
         return args, kwargs
     return plainly(args), plainly(kwargs)
 
 
-def _is_of_others(tensor: torch.Tensor) -> bool:
-    """Whether the class has functions of its own, but no operations of its own (as a distributed tensor has)."""
-    kind = type(tensor)
+@cache
+def _is_of_others(kind: type[torch.Tensor]) -> bool:
+    """Whether a class has functions of its own, but no operations of its own (as a distributed tensor has)."""
     ours = (torch._C._disabled_torch_function_impl, torch.Tensor.__torch_function__)
     own = getattr(kind.__torch_function__, "__func__", kind.__torch_function__)
     known = [getattr(one, "__func__", one) for one in ours]
@@ -46,7 +47,7 @@ def _is_of_others(tensor: torch.Tensor) -> bool:
 def plainly(value: Any) -> Any:
     """Return nested tuples, lists and dictionaries with plain tensors, always the same ones, in place of others."""
     if isinstance(value, torch.Tensor):
-        if not _is_of_others(value):
+        if not _is_of_others(type(value)):
             return value
         if PLAIN not in value.__dict__:
             with torch._C.DisableTorchFunction():

@@ -9,6 +9,7 @@ places, and wait for each other's messages.
 
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -28,28 +29,28 @@ _Frame: Any = torch_checkpoint._CheckpointFrame
 _Reentrant: Any = torch_checkpoint.CheckpointFunction
 
 
-class Resumable(TorchFunctionMode):
+class Resumable(TorchFunctionMode, ABC):
     """A torch function mode under which a checkpointed region is computed again."""
 
     def __init__(self) -> None:
         super().__init__()
         self._pushed: list[bool] = []
 
+    @abstractmethod
     def resumed(self) -> "Resumable":
         """Return a new context like this one, for the thread of the backward pass."""
-        raise NotImplementedError
 
+    @abstractmethod
     def agrees(self, other: "Resumable") -> bool:
         """Whether what is tracked in one of the two holds in the other."""
-        raise NotImplementedError
 
+    @abstractmethod
     def memo(self, tensor: Any) -> Any:
         """What is known about a tensor that a region is given; None for what is no tensor."""
-        raise NotImplementedError
 
+    @abstractmethod
     def recall(self, tensor: torch.Tensor, memo: Any) -> None:
         """Note it for the tensor that stands for the same when the region is computed again."""
-        raise NotImplementedError
 
     def start(self) -> bool:
         """Become active; False where a context that agrees is active already.

@@ -24,6 +24,7 @@ from medseg.parallel.rank_process import CALL, Call, Outcome, load, outcome_path
 from medseg.parallel.ranks import LAUNCHED, is_one_of_several
 from medseg.parallel.signs import open_signs, read_signs
 from medseg.parallel.watch import HANG_SECONDS, Sign, Trouble, Watch
+from medseg.processes import handling
 
 __all__ = ["run_ranks"]
 
@@ -276,15 +277,5 @@ def _loopback_store() -> tuple[distributed.TCPStore, int]:
 def _stop_signals() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM in the list that is yielded."""
     received: list[int] = []
-    try:
-        before = {
-            number: signal.signal(number, lambda got, frame: received.append(got))
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-    except ValueError:  # not in the main thread: the caller handles signals
-        before = {}
-    try:
+    with handling(lambda number, frame: received.append(number), signal.SIGINT, signal.SIGTERM):
         yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

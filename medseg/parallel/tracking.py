@@ -70,6 +70,17 @@ class Tracking:
         if entered and not self.space.agree(numbers, tensor.device):
             raise Unsupported("ranks take different rows of the whole; take a rank's rows before entering the context")
 
+    def check_weights(self, *weights: torch.Tensor | None) -> None:
+        """Refuse weights that are cut.
+
+        Raises
+        ------
+        Unsupported
+        """
+        for weight in weights:
+            if weight is not None and self.is_tracked(weight) and not self.layout(weight).is_replicated:
+                raise Unsupported("the weight is cut: it must be the same on every rank")
+
     @staticmethod
     def is_tracked(tensor: torch.Tensor) -> bool:
         """Whether it is known how the tensor lies on the ranks."""

@@ -19,6 +19,7 @@ from medseg.errors import CheckpointError, MedsegError
 from medseg.parallel.signs import beat
 from medseg.parallel.team import Team
 from medseg.planning.plan import Plan
+from medseg.processes import handling
 from medseg.progress import Progress
 from medseg.seeds import child_seed
 from medseg.training.batches import batches
@@ -250,12 +251,5 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         received.append(number)
 
-    try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: the caller handles signals
-        before = {}
-    try:
+    with handling(note, signal.SIGINT, signal.SIGTERM):
         yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

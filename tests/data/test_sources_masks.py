@@ -42,7 +42,7 @@ def test_masks_are_told_by_their_names(names, masks):
 
 
 def test_folders_above_the_source_say_nothing():
-    source = Path("/work/mask")
+    source = Path("/studies/mask")
     assert mask_files([source / "a.png"], source) == []
     assert mask_files([source / "a.png", source / "a_mask.png"], source) == [MaskFile(source / "a_mask.png", "a")]
 

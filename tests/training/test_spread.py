@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 from blobs import OVERRIDES
+from stopping import stopped_after
 
 from medseg.errors import CheckpointError, ConfigError
 from medseg.inference.model import load_model
-from medseg.training import loop
 from medseg.training.train import train
 
 # Adam turns rounding of gradients near 0 into steps of full length, so curves are compared with SGD
@@ -73,19 +73,9 @@ def test_first_losses_agree_to_the_rounding_of_float32(whole, blobs, tmp_path):
 
 def test_resumed_with_another_layout(whole, blobs, tmp_path):
     """How volumes are cut does not change the numbers, so a run that needs more memory than there is can go on."""
-    saved, calls = loop.save_checkpoint, [0]
-
-    def stop_after_five(path, content):
-        saved(path, content)
-        calls[0] += 1
-        if calls[0] == 5:
-            raise KeyboardInterrupt
-
     options = (*OPTIONS, "training.checkpoint_seconds=0")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "save_checkpoint", stop_after_five)
-        with pytest.raises(KeyboardInterrupt):
-            train("brain_infarct", blobs, tmp_path / "run", overrides=options)
+    with stopped_after(5):
+        train("brain_infarct", blobs, tmp_path / "run", overrides=options)
     with pytest.raises(CheckpointError, match=r"layout\.data was 1"):
         train("brain_infarct", blobs, tmp_path / "run", overrides=(*options, "layout.data=2"), resume=True)
     run = train("brain_infarct", blobs, tmp_path / "run", overrides=(*options, "layout.slabs=3"), resume=True)

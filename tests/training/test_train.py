@@ -12,6 +12,7 @@ import time
 import pytest
 import torch
 from blobs import OVERRIDES
+from stopping import stopped_after
 
 from medseg.errors import CheckpointError, ConfigError, MedsegError, OutputError
 from medseg.inference.model import load_model
@@ -104,20 +105,9 @@ def test_resume_is_exact_with_dropout_and_workers(blobs, tmp_path):
     """Random numbers drawn by layers go on where the checkpoint stopped, whoever prepares the samples."""
     options = (*OVERRIDES, "network.dropout=0.2", "training.checkpoint_seconds=0", "training.workers=1")
     whole = train("brain_infarct", blobs, tmp_path / "whole", overrides=(*options, "training.max_steps=8"))
-    from medseg.training import loop
 
-    saved, calls = loop.save_checkpoint, [0]
-
-    def stop_after_five(path, content):
-        saved(path, content)
-        calls[0] += 1
-        if calls[0] == 5:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "save_checkpoint", stop_after_five)
-        with pytest.raises(KeyboardInterrupt):
-            train("brain_infarct", blobs, tmp_path / "cut", overrides=(*options, "training.max_steps=8"))
+    with stopped_after(5):
+        train("brain_infarct", blobs, tmp_path / "cut", overrides=(*options, "training.max_steps=8"))
     options = (*options[:-1], "training.workers=1")
     cut = train("brain_infarct", blobs, tmp_path / "cut", overrides=(*options, "training.max_steps=8"), resume=True)
     assert curve(cut) == curve(whole)

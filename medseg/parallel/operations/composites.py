@@ -17,12 +17,6 @@ __all__ = ["table"]
 Tensor = torch.Tensor
 
 
-def _std_mean(input: Tensor, dim: Any = None, **options: Any) -> tuple[Tensor, Tensor]:
-    variance, mean = torch.var_mean(input, dim, **options)
-    del variance
-    return torch.std(input, dim, **options), mean
-
-
 def _logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     largest = torch.amax(input.detach(), dim, True)
     largest = torch.where(torch.isfinite(largest), largest, 0.0)
@@ -130,7 +124,7 @@ def _channel_shuffle(input: Tensor, groups: int) -> Tensor:
 
 
 COMPOSITES: dict[str, Callable[..., Any]] = {
-    "std_mean": _std_mean, "logsumexp": _logsumexp, "nansum": _nansum, "nanmean": _nanmean, "aminmax": _aminmax,
+    "logsumexp": _logsumexp, "nansum": _nansum, "nanmean": _nanmean, "aminmax": _aminmax,
     "diff": _diff, "equal": _equal, "isclose": _isclose, "allclose": _allclose, "vstack row_stack": partial(_along, 0),
     "hstack": partial(_along, 1), "tensor_split": _tensor_split, "flipud": partial(_flipped, 0),
     "fliplr": partial(_flipped, 1), "cosine_similarity": _cosine_similarity, "pairwise_distance": _pairwise_distance,

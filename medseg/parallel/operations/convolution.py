@@ -183,7 +183,7 @@ def _convolution(
     groups: int = 1,
 ) -> torch.Tensor:
     stride, dilation = as_tuple(stride, dimensions), as_tuple(dilation, dimensions)
-    _check_weight(sharding, weight, bias)
+    sharding.check_weights(weight, bias)
 
     def run(x: torch.Tensor) -> torch.Tensor:
         x = _without_channel_cut(sharding, x)
@@ -224,7 +224,7 @@ def _transposed(
 ) -> torch.Tensor:
     stride, dilation = as_tuple(stride, dimensions), as_tuple(dilation, dimensions)
     pads, extra = as_tuple(padding, dimensions), as_tuple(output_padding, dimensions)
-    _check_weight(sharding, weight, bias)
+    sharding.check_weights(weight, bias)
 
     def run(x: torch.Tensor) -> torch.Tensor:
         x = _without_channel_cut(sharding, x)
@@ -252,12 +252,6 @@ def _transposed(
         return _carry_out(sharding, work, Rows(x, layout, wants), weight, bias)
 
     return _batched(sharding, input, dimensions, run)
-
-
-def _check_weight(sharding: Sharding, *weights: torch.Tensor | None) -> None:
-    for weight in weights:
-        if weight is not None and sharding.is_tracked(weight) and not sharding.layout(weight).is_replicated:
-            raise Unsupported("the weight is cut: it must be the same on every rank")
 
 
 def _check_channels(given: int, wanted: int) -> None:

@@ -106,8 +106,7 @@ def _embedding(
 ) -> torch.Tensor:
     if max_norm is not None or scale_grad_by_freq or sparse:
         raise Unsupported("max_norm, scale_grad_by_freq and sparse")
-    if not sharding.layout(weight).is_replicated:
-        raise Unsupported("the weight is cut: it must be the same on every rank")
+    sharding.check_weights(weight)
     layout = sharding.layout(input)
 
     def local(place: Place, index: torch.Tensor, table: torch.Tensor) -> torch.Tensor:

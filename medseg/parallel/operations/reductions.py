@@ -117,6 +117,11 @@ def _var_mean(sharding: Sharding, input: torch.Tensor, dim: Any = None, *args: A
     return _variance(sharding, input, dim, *args, **kwargs), mean
 
 
+def _std_mean(sharding: Sharding, *args: Any, **kwargs: Any) -> Any:
+    variance, mean = _var_mean(sharding, *args, **kwargs)
+    return root(sharding, variance), mean
+
+
 class _Extreme(torch.autograd.Function):
     """Largest or smallest values over ranks.
 
@@ -273,6 +278,7 @@ def table() -> Table:
         "var": _variance,
         "std": _deviation,
         "var_mean": _var_mean,
+        "std_mean": _std_mean,
         "count_nonzero": _count_nonzero,
     }
     for name, handler in simple.items():
