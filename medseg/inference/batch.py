@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from medseg.data.annotations import read_lesions, read_mask
 from medseg.data.channel_settings import ChannelRule
@@ -99,7 +100,22 @@ def predict_batch(
     pseudonyms = Pseudonyms(Path(output), hides_names=hide_names)
     inputs = _inputs(model, Path(source), subset, pseudonyms, exclude=Path(output))
     check_source(save, (file for item in inputs for file in item.files[:1]))
-    about = {
+    about = _about(model, subset, save, hide_names=hide_names, show_reference=show_reference)
+    with exclusive(output):
+        folder = PredictionFolder(Path(output), about, resume=resume)
+        named = {
+            item.case_id: item.files[0]
+            for item in inputs
+            if item.files and (item.from_dicom or (hide_names and item.case is None))
+        }
+        if named:  # before the first case: a run that is killed must go on under the same names
+            pseudonyms.save(named)
+        return _predict_all(model, inputs, folder, save, resume=resume, show_reference=show_reference, scratch=scratch)
+
+
+def _about(model: Model, subset: str, save: Sequence[str], *, hide_names: bool, show_reference: bool) -> dict[str, Any]:
+    """What the folder says of its predictions."""
+    return {
         "pipeline": model.pipeline.name,
         "model_sha256": model.digest,
         "operating_point": model.operating_point,
@@ -117,16 +133,6 @@ def predict_batch(
         "colours": {"found": model.pipeline.drawing.found_colour, "reference": model.pipeline.drawing.reference_colour},
         "reference_drawn": show_reference,
     }
-    with exclusive(output):
-        folder = PredictionFolder(Path(output), about, resume=resume)
-        named = {
-            item.case_id: item.files[0]
-            for item in inputs
-            if item.files and (item.from_dicom or (hide_names and item.case is None))
-        }
-        if named:  # before the first case: a run that is killed must go on under the same names
-            pseudonyms.save(named)
-        return _predict_all(model, inputs, folder, save, resume=resume, show_reference=show_reference, scratch=scratch)
 
 
 def _predict_all(
