@@ -1,6 +1,7 @@
 """Small networks of MONAI, and their comparison between parts and one device; ranks that tests start import this."""
 
 import copy
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -191,13 +192,11 @@ def compare(
     dtype: torch.dtype = torch.float64, batch: int = 2, training: bool = True, seed: int = 5,
 ) -> Apart:  # fmt: skip
     """Compare a forward and a backward pass; `bounds` are where the parts begin and end, as shares of the side."""
-    x = torch.randn(batch, 1, *size_of(name, d), dtype=dtype, generator=torch.Generator().manual_seed(1))
+    x = _image(name, d, batch, dtype)
     network = build(name, d).to(dtype).train(training)
-    reference = copy.deepcopy(network)
     torch.manual_seed(seed)
-    expected = _flat(reference(x))
-    weights = [torch.randn(y.shape, dtype=dtype, generator=torch.Generator().manual_seed(7)) for y in expected]
-    sum((y * w).sum() for y, w in zip(expected, weights)).backward()
+    expected, wanted, buffers = _from_first(seat, lambda: _reference(copy.deepcopy(network), x))
+    weights = _weights(expected)
     mesh = isinstance(dim, tuple)
     place = tuple(seat.mesh.get_coordinate()) if mesh else (seat.rank,)
     part = x
@@ -220,7 +219,59 @@ def compare(
             copies *= ranks if cut is None else 1
         loss = loss + (got * own(weight, layout, place)).sum() / copies
     loss.backward()
-    return Apart(outputs, *_of_parameters(network, reference, seat, dtype))
+    return Apart(outputs, *_of_parameters(network, wanted, buffers, seat, dtype))
+
+
+def _image(name: str, d: int, batch: int, dtype: torch.dtype) -> torch.Tensor:
+    return torch.randn(batch, 1, *size_of(name, d), dtype=dtype, generator=torch.Generator().manual_seed(1))
+
+
+def _weights(outputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    return [torch.randn(y.shape, generator=torch.Generator().manual_seed(7)).to(y.dtype) for y in outputs]
+
+
+Reference = tuple[list[torch.Tensor], dict[str, torch.Tensor | None], list[torch.Tensor]]
+
+
+def _reference(network: nn.Module, x: torch.Tensor) -> Reference:
+    """Outputs, gradients by name, and buffers after a step on one device."""
+    outputs = _flat(network(x))
+    sum((y * w).sum() for y, w in zip(outputs, _weights(outputs))).backward()
+    return [y.detach() for y in outputs], {n: one.grad for n, one in network.named_parameters()}, [*network.buffers()]
+
+
+def _from_first(seat: Seat, make: Callable[[], Reference]) -> Reference:
+    """What the first rank makes with all cores, for every rank."""
+    box: list[Any] = [None]
+    if seat.rank == 0:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(os.cpu_count() or 1)
+        box = [make()]
+        torch.set_num_threads(threads)
+    dist.broadcast_object_list(box, group=seat.group, group_src=0)
+    return box[0]
+
+
+def own_rounding(name: str, d: int) -> float:
+    """How far the float32 gradients of one device are from its own, over the largest.
+
+    The larger of the differences to float64 and to channels-last memory. Where an activation is nearly zero rounding
+    decides whether its gradient passes: networks of many ReLUs differ from themselves by far more than 1e-5.
+    """
+    x = _image(name, d, 2, torch.float32)
+    memory = torch.channels_last if d == 2 else torch.channels_last_3d
+    network = build(name, d).train()
+    variants = [
+        (copy.deepcopy(network), x),
+        (copy.deepcopy(network).double(), x.double()),
+        (copy.deepcopy(network).to(memory_format=memory), x.contiguous(memory_format=memory)),
+    ]
+    first, *others = [
+        [one.double() for one in _reference(network, image)[1].values() if one is not None]
+        for network, image in variants
+    ]
+    scale = largest(*first)
+    return max(float((a - b).abs().max()) for other in others for a, b in zip(first, other)) / scale
 
 
 def _unit(dtype: torch.dtype) -> float:
@@ -228,9 +279,9 @@ def _unit(dtype: torch.dtype) -> float:
 
 
 def _of_parameters(
-    network: nn.Module, reference: nn.Module, seat: Seat, dtype: torch.dtype
-) -> tuple[float, float, tuple[str, ...]]:
-    wanted = {name: one.grad for name, one in reference.named_parameters()}
+    network: nn.Module, wanted: dict[str, torch.Tensor | None], buffers: list[torch.Tensor], seat: Seat,
+    dtype: torch.dtype,
+) -> tuple[float, float, tuple[str, ...]]:  # fmt: skip
     scale = largest(*(one for one in wanted.values() if one is not None))
     missing, worst = [], 0.0
     for name, parameter in network.named_parameters():
@@ -241,10 +292,8 @@ def _of_parameters(
         dist.all_reduce(gradient, group=seat.group)
         if want is not None:
             worst = max(worst, apart(gradient, want, scale) * _unit(dtype))
-    buffers = [
-        apart(a.double(), b.double(), largest(b)) for a, b in zip(network.buffers(), reference.buffers(), strict=True)
-    ]
-    return worst, max(buffers, default=0.0), tuple(missing)
+    gaps = [apart(a.double(), b.double(), largest(b)) for a, b in zip(network.buffers(), buffers, strict=True)]
+    return worst, max(gaps, default=0.0), tuple(missing)
 
 
 def _flat(value: Any) -> list[torch.Tensor]:

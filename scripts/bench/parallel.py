@@ -3,7 +3,8 @@
     python scripts/bench/parallel.py [PART ...] [--size 128] [--repeats 3] [--limit 600] [--json FILE]
 
 exactness    differences of outputs and gradients between 2, 3 and 4 processes and one, for each network of the tests,
-             over the largest of one process; in float64 and float32, uneven parts
+             over the largest of one process; in float64 and float32, uneven parts. For float32 also how far one process
+             is from itself in float64 and in channels-last memory: a ReLU near zero passes the gradient or does not
 memory       peak resident memory of a step above what was there before, for 1, 2 and 4 processes that share the volume
 overhead     seconds of a step of two processes that share a volume, against the same two slabs without any message
              (two processes at the same time, repetitions interleaved, medians)
@@ -25,8 +26,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -46,6 +48,7 @@ NETWORKS = {  # of tests/parallel_networks.py, and the dimensions that are shown
     "VNet": (2, 3), "HighResNet": (2, 3), "DenseNet121": (2, 3), "DenseNet169": (2, 3), "DenseNet201": (2, 3),
     "AutoencoderKL": (2, 3), "SwinUNETR": (2, 3),
 }  # fmt: skip
+RANDOM = {"AutoencoderKL", "VNet"}  # draw noise in the order of memory, so that two orders are two different numbers
 UNEVEN = {2: (0, 0.3, 1), 3: (0, 0.2, 0.85, 1), 4: (0, 0.1, 0.5, 0.6, 1)}
 
 
@@ -175,14 +178,18 @@ def measured(kind: str, size: int, parts: int, repeats: int = 1, limit: int | No
     return result
 
 
-def show_exactness() -> dict:
+def show_exactness(names: Sequence[str]) -> dict:
     """Print a table of the networks of the tests."""
     sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+    from parallel_networks import own_rounding
     from rank_pool import get_pool
 
-    results = {}
-    for name, dimensions in NETWORKS.items():
-        for d in dimensions:
+    results: dict[str, Any] = {}
+    for name in names:
+        for d in NETWORKS[name]:
+            if name not in RANDOM:
+                results[f"{name} {d}D float32 itself"] = itself = own_rounding(name, d)
+                print(f"{name:<14} {d}D float32 one process differs from itself: gradients {itself:.1e}", flush=True)
             for dtype in ("float64", "float32"):
                 for parts, bounds in UNEVEN.items():
                     options = {"dtype": getattr(torch, dtype), "batch": 1 if name == "SwinUNETR" else 2}
@@ -273,11 +280,12 @@ def show_memory(chosen: tuple[str, ...], size: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", nargs="*", choices=[*PARTS, "cuda", []], default=[])
+    parser.add_argument("part", nargs="*", metavar="PART", help=", ".join([*PARTS, "cuda"]))
     parser.add_argument("--size", type=int, default=128, help="voxels a side")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--limit", type=int, help="MiB (600)")
     parser.add_argument("--most", type=float, default=27, help="stop at so many times the plain volume (64: 100 GB)")
+    parser.add_argument("--network", action="append", choices=NETWORKS, help="of exactness (each)")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     parser.add_argument("--gpu", action="store_true", help=argparse.SUPPRESS)
@@ -286,10 +294,12 @@ def main() -> None:
     if arguments.work:
         work(arguments)
         return
+    if unknown := set(arguments.part) - {*PARTS, "cuda"}:
+        parser.error(f"no part {', '.join(sorted(unknown))}: {', '.join([*PARTS, 'cuda'])}")
     chosen, size, results = tuple(arguments.part) or PARTS, arguments.size, {}
     print(f"BasicUNet, {size}^3 voxels, torch {torch.__version__}")
     if "exactness" in chosen:
-        results["exactness"] = show_exactness()
+        results["exactness"] = show_exactness(arguments.network or list(NETWORKS))
     if "memory" in chosen or "out_of_core" in chosen:
         results |= show_memory(chosen, size)
     if "overhead" in chosen:
