@@ -15,6 +15,7 @@ from medseg.inference import batch
 from medseg.inference.predict import predict_here
 from medseg.inference.settings import InferenceSettings
 from medseg.inference.spread import SpreadMaps
+from medseg.inference.spread_classes import SpreadClasses
 from medseg.inference.windows import predict_maps
 from medseg.parallel.ranks import process_group
 from medseg.parallel.settings import LayoutSettings
@@ -67,11 +68,13 @@ def apart(team, name):
     outputs = len(CLASSES) if kind == "classification" else detector.output_channels(2 if flat else 3)
     network = network_of(2, outputs, flat=flat, pooled=kind == "classification")
     settings = InferenceSettings(overlap=0.4, flip_axes=flips)
-    spread = SpreadMaps(
-        team, network, detector, patch_size=patch, dimensions=2 if flat else 3, row_step=row_step, settings=settings,
-        autocast=None,
-    )  # fmt: skip
-    found = team.led(lambda: spread.lead(image), spread.follow)
+    how = {"dimensions": 2 if flat else 3, "row_step": row_step, "settings": settings, "autocast": None}
+    if kind == "classification":
+        classes = SpreadClasses(team, network, detector, **how)
+        found = team.led(lambda: classes.lead(image), classes.follow).probabilities
+    else:
+        spread = SpreadMaps(team, network, detector, patch_size=patch, **how)
+        found = team.led(lambda: spread.lead(image), spread.follow)
     whole = expected(network, detector, image, patch, settings, flat=flat)
     assert found.shape == whole.shape
     return float(np.abs(found - whole).max() / max(1, np.abs(whole).max()))
@@ -97,7 +100,7 @@ def all_apart(space):
 def predict_with_fate(fate, **arguments):
     """Predict as a rank; the one that ``rank:what`` names meets an error, or hangs, at its third image."""
     rank, what = fate.split(":")
-    maps, seen = SpreadMaps._maps, []
+    maps, seen = SpreadMaps._over, []
 
     def doomed(self, image):
         seen.append(image)
@@ -107,7 +110,7 @@ def predict_with_fate(fate, **arguments):
             time.sleep(1000)
         return maps(self, image)
 
-    SpreadMaps._maps = doomed
+    SpreadMaps._over = doomed
     return predict_here(**arguments)
 
 

@@ -53,8 +53,8 @@ class Pipeline(Settings):
                 f"network.name={self.network.name} does not fit detector.kind={self.detector.kind}: classification "
                 "goes with densenet or small_cnn, segmentation and heatmap go with unet"
             )
-        if classifies and len(self.classes) < 2:
-            raise ValueError("classification needs at least two classes")
+        if isinstance(self.detector, ClassificationSettings):
+            self._fits_classification(self.detector)
         if self.training.batch_size % self.layout.data:
             raise ValueError(
                 f"training.batch_size={self.training.batch_size} is no multiple of layout.data={self.layout.data}"
@@ -65,3 +65,18 @@ class Pipeline(Settings):
                 f"sampling.patch_size has {len(patch)} numbers, input.dimensions is {self.input.dimensions}"
             )
         return self
+
+    def _fits_classification(self, detector: ClassificationSettings) -> None:
+        if not detector.multi_label and len(self.classes) < 2:
+            raise ValueError("classification needs at least two classes, or detector.multi_label=true")
+        if isinstance(detector.class_weights, tuple) and len(detector.class_weights) != len(self.classes):
+            raise ValueError(
+                f"detector.class_weights has {len(detector.class_weights)} numbers for {len(self.classes)} classes"
+            )
+        if detector.activation_map == "cam" and not isinstance(self.network, DenseNetSettings):
+            raise ValueError(
+                "detector.activation_map=cam needs a last layer that is linear in the mean features, as densenet has: "
+                f"with network.name={self.network.name} use grad_cam"
+            )
+        if detector.activation_map == "grad_cam" and max(self.layout.space, self.layout.slabs) > 1:
+            raise ValueError("detector.activation_map=grad_cam cannot be spread by layout: use cam, or none")

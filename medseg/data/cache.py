@@ -36,7 +36,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 STALE_SECONDS = 3600.0  # from which a partial entry was left by a process that was killed
-FORMAT = 1  # raise when the meaning of a cached file changes
+FORMAT = 2  # raise when the meaning of a cached file changes
 
 
 def cache_key(case: Case, options: CacheOptions) -> str:
@@ -50,6 +50,7 @@ def cache_key(case: Case, options: CacheOptions) -> str:
             "case": [
                 case.case_id,
                 case.label,
+                case.class_labels,
                 case.name,
                 ["" if image is None else split_member(image)[1] for image in case.images],
             ],
@@ -174,6 +175,7 @@ def _write_entry(case: Case, options: CacheOptions, folder: Path, key: str, larg
             {
                 "case_id": loaded.case_id,
                 "label": loaded.label,
+                "labels": loaded.labels,
                 "class_of": loaded.class_of,
                 "grid": _grid_fields(loaded.grid),
                 "source": _grid_fields(loaded.source),
@@ -204,4 +206,5 @@ def read_entry(entry: Path) -> CachedCase:
         about["label"],
         Grid(tuple(about["grid"]["shape"]), np.array(about["grid"]["affine"]), about["grid"]["unit"]),
         Grid(tuple(about["source"]["shape"]), np.array(about["source"]["affine"]), about["source"]["unit"]),
+        np.array(about["labels"], np.int8),
     )

@@ -1,12 +1,14 @@
 """One case made ready: its image on the working grid, in memory or in a file, and its lesions there."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from medseg.data.annotations import LabelledMask, read_labels, read_lesions
+from medseg.data.class_labels import class_labels
 from medseg.data.instances import draw_lesions, mask_instances
 from medseg.data.manifest import Case
 from medseg.data.preprocess import Prepared, prepare_image
@@ -15,6 +17,7 @@ from medseg.data.settings import InputSettings
 from medseg.data.slab_channels import open_images
 from medseg.data.slabs import prepare_slabs
 from medseg.errors import AnnotationError, MedsegError, naming_case
+from medseg.lesion import Lesion
 from medseg.volume import Grid
 
 __all__ = ["LARGE_BYTES", "CacheOptions", "CachedCase", "load_case", "read_case_image"]
@@ -45,6 +48,8 @@ class CachedCase:
         Class index of each lesion number.
     label : int
         Label of the image, -1 without one.
+    labels : ndarray of int8, shape (class,)
+        Whether the image shows each class: 1, 0, or -1 where that is uncertain or not read.
     """
 
     case_id: str
@@ -54,11 +59,12 @@ class CachedCase:
     label: int
     grid: Grid
     source: Grid
+    labels: np.ndarray = field(default_factory=lambda: np.empty(0, np.int8))
 
     @property
     def has_lesion(self) -> bool:
-        """Whether any voxel belongs to a lesion, or the image has a label above 0."""
-        return bool(len(self.class_of) > 1 or self.label > 0)
+        """Whether any voxel belongs to a lesion, or the image has a label above 0 or shows a class."""
+        return bool(len(self.class_of) > 1 or self.label > 0 or (self.labels > 0).any())
 
 
 def read_case_image(
@@ -106,23 +112,28 @@ def load_case(
     """
     try:
         prepared = read_case_image(case, options, file=file, large_bytes=large_bytes)
-        instances, class_of = _instances(case, prepared, options)
+        instances, class_of, lesions = _instances(case, prepared, options)
     except MedsegError as error:
         raise type(error)(naming_case(without_paths(str(error), case.files), case.case_id)) from error
     label = -1 if case.label is None else case.label
-    return CachedCase(case.case_id, prepared.image, instances, class_of, label, prepared.grid, prepared.source)
+    labels = class_labels(case, options.classes, lesions)
+    return CachedCase(case.case_id, prepared.image, instances, class_of, label, prepared.grid, prepared.source, labels)
 
 
-def _instances(case: Case, prepared: Prepared, options: CacheOptions) -> tuple[np.ndarray, np.ndarray]:
+def _instances(
+    case: Case, prepared: Prepared, options: CacheOptions
+) -> tuple[np.ndarray, np.ndarray, Sequence[Lesion] | None]:
+    """Lesions on the working grid, the class of each, and all that readers marked (None: nobody did)."""
     labelled = read_labels(case, prepared.source)
     if labelled is not None:
+        every: Sequence[Lesion] | None = labelled.lesions
         instances, names = _mask_instances(labelled, prepared)
     else:
-        every = read_lesions(case, prepared.source, prepared.pixel_spacing_mm) or []
-        lesions = [lesion for lesion in every if not lesion.ignore]
+        every = read_lesions(case, prepared.source, prepared.pixel_spacing_mm)
+        lesions = [lesion for lesion in every or () if not lesion.ignore]
         instances = draw_lesions(lesions, prepared.source, prepared.grid)
         names = [lesion.name or case.name for lesion in lesions]
-    return instances, np.array([0, *(_class_index(name, options.classes) for name in names)], np.int64)
+    return instances, np.array([0, *(_class_index(name, options.classes) for name in names)], np.int64), every
 
 
 def _mask_instances(labelled: LabelledMask, prepared: Prepared) -> tuple[np.ndarray, list[str]]:

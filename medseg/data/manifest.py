@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +11,15 @@ from medseg.errors import ManifestError, TableError
 from medseg.files import is_safe_name, read_csv, write_csv
 from medseg.imaging.formats import split_member
 
-__all__ = ["COLUMNS", "Case", "Manifest", "load_manifest", "write_manifest"]
+__all__ = ["COLUMNS", "UNCERTAIN", "Case", "Manifest", "load_manifest", "write_manifest"]
 
 COLUMNS = (
     "case_id", "patient_id", "image", "mask", "boxes", "points", "label", "class", "reader", "group", "split",
     "modality", "view", "age", "sex", "ignore",
 )  # fmt: skip
 PARTS = ("train", "val", "test")
+CLASS_LABEL = "label_"  # before the name of a class: whether the image shows it
+UNCERTAIN = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,10 @@ class Case:
     mask, boxes, points : Path or None
         Annotation files, None where the cell is empty: the case is unlabelled in this way.
     label : int or None
-        Label of the image.
+        Label of the image; where the cell is empty, that of its `class_labels`: 1 with any, 0 with none of them.
+    class_labels : tuple of (str, int)
+        Columns ``label_NAME`` that have a value: whether the image shows that class, 1, 0, or -1 where it is uncertain
+        (as in CheXpert, Irvin 2019, arXiv:1901.07031).
     name : str
         Class of the lesions (column ``class``).
     """
@@ -44,6 +49,7 @@ class Case:
     boxes: Path | None = None
     points: Path | None = None
     label: int | None = None
+    class_labels: tuple[tuple[str, int], ...] = ()
     name: str = ""
     reader: str = ""
     group: str = ""
@@ -65,7 +71,8 @@ class Case:
         for kind in ("mask", "boxes", "points"):
             if getattr(self, kind) is not None:
                 return kind
-        return "" if self.label is None else "label"
+        known = self.label is not None or any(value != UNCERTAIN for _, value in self.class_labels)
+        return "label" if known else ""
 
     @property
     def is_labelled(self) -> bool:
@@ -124,12 +131,15 @@ def _check_columns(file: Path, columns: list[str]) -> list[str]:
     for column in columns:
         if re.fullmatch(r"image_[0-9]+", column):
             channels.append(column)
+        elif column.startswith(CLASS_LABEL) and column != CLASS_LABEL:
+            continue
         elif column not in COLUMNS:
             close = difflib.get_close_matches(column, COLUMNS, n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
             separator = "; are the columns separated by commas?" if len(columns) == 1 else ""
             raise ManifestError(
-                f"{file}: unknown column '{column}'{hint}; allowed are {', '.join(COLUMNS)}, image_2 ...{separator}"
+                f"{file}: unknown column '{column}'{hint}; allowed are {', '.join(COLUMNS)}, image_2 ..., "
+                f"{CLASS_LABEL}NAME{separator}"
             )
     for needed in ("case_id", "patient_id", "image"):
         if needed not in columns:
@@ -157,11 +167,14 @@ def _case(where: str, row: dict[str, str], channels: list[str], root: Path) -> C
     split = row.get("split", "")
     if split and split not in PARTS:
         raise ManifestError(f"{where}: split '{split}' of case {case_id}: allowed are {', '.join(PARTS)} or empty")
+    class_labels = tuple(_class_labels(where, case_id, row))
+    label = _label(where, case_id, row.get("label", ""))
     return Case(
         case_id=case_id,
         patient_id=patient_id,
         images=tuple(str(_resolve(root, row[channel])) if row[channel] else None for channel in channels),
-        label=_label(where, case_id, row.get("label", "")),
+        label=_of_classes([row[c] for c in row if c.startswith(CLASS_LABEL)], class_labels) if label is None else label,
+        class_labels=class_labels,
         name=row.get("class", ""),
         split=split,
         ignore=row.get("ignore", "").lower() in ("1", "true", "yes"),
@@ -180,6 +193,25 @@ def _label(where: str, case_id: str, text: str) -> int | None:
     if not text.isdecimal():
         raise ManifestError(f"{where}: label '{text}' of case {case_id} is not a whole number from 0")
     return int(text)
+
+
+def _class_labels(where: str, case_id: str, row: dict[str, str]) -> Iterator[tuple[str, int]]:
+    for column, text in row.items():
+        if not column.startswith(CLASS_LABEL) or not text:
+            continue
+        if text not in ("0", "1", "-1", "0.0", "1.0", "-1.0"):
+            raise ManifestError(
+                f"{where}: {column} '{text}' of case {case_id}: allowed are 1, 0, -1 (uncertain) or empty (not read)"
+            )
+        yield column.removeprefix(CLASS_LABEL), int(float(text))
+
+
+def _of_classes(cells: list[str], class_labels: tuple[tuple[str, int], ...]) -> int | None:
+    """Label of an image from those of its classes: 1 with any, 0 where all are read and absent, else not known."""
+    values = [value for _, value in class_labels]
+    if 1 in values:
+        return 1
+    return 0 if values and len(values) == len(cells) and UNCERTAIN not in values else None
 
 
 def _check_files(file: Path, cases: list[Case]) -> None:
@@ -221,7 +253,8 @@ def write_manifest(path: str | Path, cases: Iterable[Case]) -> None:
     cases = list(cases)
     n_channels = max((len(case.images) for case in cases), default=1)
     channels = [f"image_{number}" for number in range(2, n_channels + 1)]
-    columns = [*COLUMNS[:3], *channels, *COLUMNS[3:]]
+    classes = dict.fromkeys(CLASS_LABEL + name for case in cases for name, _ in case.class_labels)
+    columns = [*COLUMNS[:3], *channels, *COLUMNS[3:], *classes]
     write_csv(path, columns, (_row(case, channels, root) for case in cases))
 
 
@@ -230,6 +263,7 @@ def _row(case: Case, channels: list[str], root: str) -> dict[str, object]:
         name: getattr(case, name)
         for name in ("case_id", "patient_id", "label", "reader", "group", "split", "modality", "view", "age", "sex")
     }
+    row |= {CLASS_LABEL + name: value for name, value in case.class_labels}
     row["class"] = case.name
     row["ignore"] = "1" if case.ignore else ""
     for column, image in zip(["image", *channels], case.images):

@@ -4,7 +4,7 @@ Because sample `i` is the same whoever makes it and whenever, a resumed training
 rows can be made alone, processes that share a sample never hold the whole.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -31,6 +31,7 @@ class Encoder(Protocol):
         class_of: np.ndarray,
         label: int,
         *,
+        labels: Sequence[int] | np.ndarray = (),
         first_row: int = 0,
         boxes: Callable[[], np.ndarray] | None = None,
     ) -> np.ndarray:
@@ -113,7 +114,9 @@ class TrainingSamples(Dataset):
             return lesion_boxes(blocks, len(case.class_of) - 1)
 
         numbers = collect(instances, start, stop).numpy()[0]
-        target = self._encoder.encode(numbers, case.class_of, case.label, first_row=start, boxes=boxes)
+        target = self._encoder.encode(
+            numbers, case.class_of, case.label, labels=case.labels, first_row=start, boxes=boxes
+        )
         return collect(image, start, stop).numpy(), target
 
     def _case_of(self, index: int, random: np.random.Generator) -> int:

@@ -84,6 +84,8 @@ def _shows_lesion(case: Case) -> bool:
             return bool(annotation_rows(case.boxes, BOX_COLUMNS).get(case.case_id))
         assert case.points is not None
         return bool(annotation_rows(case.points, POINT_COLUMNS).get(case.case_id))
+    if case.mask is None:
+        return any(value == 1 for _, value in case.class_labels)
     return True  # a mask is not opened for this; `prepare` writes a label beside masks
 
 

@@ -1,6 +1,6 @@
 """The interface that training and inference know of a detector."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,8 +15,12 @@ class Detector(Protocol):
     """What training and inference ask of a task."""
 
     classes: tuple[str, ...]
-    validation_metric: str
     quiet_start: bool  # the loss has a prior of its own, so a fresh head should answer 0
+
+    @property
+    def validation_metric(self) -> str:
+        """Name of the figure by which checkpoints are chosen."""
+        ...
 
     def output_channels(self, dimensions: int) -> int:
         """Channels of the network's output."""
@@ -28,6 +32,7 @@ class Detector(Protocol):
         class_of: np.ndarray,
         label: int,
         *,
+        labels: Sequence[int] | np.ndarray = (),
         first_row: int = 0,
         boxes: Callable[[], np.ndarray] | None = None,
     ) -> np.ndarray:
@@ -43,6 +48,8 @@ class Detector(Protocol):
             Class index of each lesion number.
         label : int
             Label of the image, -1 where it has none.
+        labels : sequence of int, shape (class,)
+            Whether the image shows each class: 1, 0, or -1 where that is uncertain or not read.
         first_row : int
             Where `instances` begin in the sample.
         boxes : function, optional

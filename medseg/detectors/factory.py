@@ -1,5 +1,7 @@
 """Build a detector from its settings."""
 
+from collections.abc import Sequence
+
 from medseg.detectors.base import Detector
 from medseg.detectors.classification import ClassificationDetector
 from medseg.detectors.heatmap import HeatmapDetector
@@ -10,11 +12,20 @@ __all__ = ["build_detector"]
 
 
 def build_detector(
-    settings: SegmentationSettings | HeatmapSettings | ClassificationSettings, classes: tuple[str, ...]
+    settings: SegmentationSettings | HeatmapSettings | ClassificationSettings,
+    classes: tuple[str, ...],
+    *,
+    class_weights: Sequence[float] | None = None,
 ) -> Detector:
-    """Build the detector that `settings` describe for `classes`."""
+    """Build the detector that `settings` describe for `classes`.
+
+    Parameters
+    ----------
+    class_weights : sequence of float, optional
+        Of the loss of a classifier, as planned.
+    """
     if isinstance(settings, SegmentationSettings):
         return SegmentationDetector(settings, classes)
     if isinstance(settings, HeatmapSettings):
         return HeatmapDetector(settings, classes)
-    return ClassificationDetector(settings, classes)
+    return ClassificationDetector(settings, classes, class_weights=class_weights)

@@ -1,6 +1,6 @@
 """Lesions from boxes, points or masks: a Gaussian at each centre and the extents beside it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ class HeatmapDetector:
         class_of: np.ndarray,
         label: int,
         *,
+        labels: Sequence[int] | np.ndarray = (),
         first_row: int = 0,
         boxes: Callable[[], np.ndarray] | None = None,
     ) -> np.ndarray:

@@ -1,13 +1,13 @@
 """Lesions from masks: voxel probabilities, and components around peaks as candidates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from medseg.detectors.basins import peak_regions
 from medseg.detectors.candidates import Candidate
+from medseg.detectors.regions import region_candidates
 from medseg.detectors.settings import SegmentationSettings
 
 __all__ = ["SegmentationDetector", "dice_loss"]
@@ -43,6 +43,7 @@ class SegmentationDetector:
         class_of: np.ndarray,
         label: int,
         *,
+        labels: Sequence[int] | np.ndarray = (),
         first_row: int = 0,
         boxes: Callable[[], np.ndarray] | None = None,
     ) -> np.ndarray:
@@ -71,38 +72,12 @@ class SegmentationDetector:
         return output.float().sigmoid()
 
     def decode(self, maps: np.ndarray, *, min_score: float, max_candidates: int) -> list[Candidate]:
-        """List the region of each peak of each class map, from the highest peak down.
-
-        A candidate is what is connected to a peak and exceeds `candidate_fraction` of it (the idea of the dynamic
-        lesion extraction of Bosma 2023, doi:10.1148/ryai.230031); see `peak_regions`.
-        """
-        candidates: list[Candidate] = []
-        for class_index in range(len(self.classes)):
-            candidates += self._regions(maps[class_index], class_index, min_score, max_candidates)
-        return sorted(candidates, key=lambda candidate: -candidate.score)[:max_candidates]
-
-    def _regions(self, probability: np.ndarray, class_index: int, floor: float, limit: int) -> list[Candidate]:
+        """List the region of each peak of each class map: see `region_candidates`."""
         settings = self.settings
-        found: list[Candidate] = []
-        regions = peak_regions(probability, floor=floor, fraction=settings.candidate_fraction)
-        for zyx, values in regions:
-            score = self._score(values)
-            if len(zyx) < settings.min_voxels or score < floor:
-                continue
-            centre = np.average(zyx, axis=0, weights=values)
-            found.append(
-                Candidate(
-                    centre=tuple(centre[::-1].tolist()),
-                    low=tuple(zyx.min(axis=0)[::-1].astype(float).tolist()),
-                    high=tuple((zyx.max(axis=0)[::-1] + 1.0).tolist()),
-                    voxels=float(len(zyx)),
-                    score=score,
-                    class_index=class_index,
-                )
-            )
-            if len(found) >= limit:
-                break
-        return found
+        return region_candidates(
+            maps[: len(self.classes)], floor=min_score, fraction=settings.candidate_fraction,
+            min_voxels=settings.min_voxels, limit=max_candidates, score=self._score,
+        )  # fmt: skip
 
     def _score(self, values: np.ndarray) -> float:
         if self.settings.candidate_score == "peak":

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from medseg.config_base import Settings
 
@@ -55,10 +55,29 @@ class HeatmapSettings(Settings):
 
 
 class ClassificationSettings(Settings):
-    """One label an image: softmax over `classes`; with two classes the score is that of class 1."""
+    """What an image shows, and where that is seen.
+
+    One label an image: softmax over `classes`, the first of which is 'nothing found' where there are maps; with two
+    classes the score is that of class 1. Several (`multi_label`): a sigmoid a class, the score is the highest.
+    """
 
     kind: Literal["classification"] = Field("classification", description="the detector")
+    multi_label: bool = Field(
+        False, description="any number of classes an image, uncertain and missing labels masked; else exactly one"
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
+    class_weights: Literal["none", "balanced"] | tuple[PositiveFloat, ...] = Field(
+        "none",
+        description="weight in the loss of each class's cases (multi_label: of its positive cases); balanced: so that "
+        "all classes (positive and negative cases) count the same in training",
+    )
+    activation_map: Literal["none", "cam", "grad_cam"] = Field(
+        "none", description="map of where a class is seen, from which findings are listed; cam is for densenet"
+    )
+    candidate_fraction: float = Field(
+        0.4, gt=0, lt=1, description="a candidate is the component around a peak above this share of the peak"
+    )
+    min_voxels: int = Field(3, ge=1, description="candidates smaller than this, in working voxels, are left out")
 
 
 DetectorSettings = Annotated[

@@ -128,6 +128,8 @@ def _about(model: Model, subset: str, save: Sequence[str], *, hide_names: bool, 
         "save": sorted(save),
         "evaluation": model.pipeline.evaluation.model_dump(mode="json"),
         "detector": model.pipeline.detector.kind,
+        "localises": model.makes_map,
+        "multi_label": getattr(model.pipeline.detector, "multi_label", False),
         "classes": list(model.pipeline.classes),
         "calibration": model.calibration,
         "colours": {"found": model.pipeline.drawing.found_colour, "reference": model.pipeline.drawing.reference_colour},
@@ -261,6 +263,7 @@ def _predict_one(
         return record
     record.score, record.findings = prediction.score, prediction.findings
     record.predicted_label = prediction.class_index
+    record.class_scores = dict(zip(model.pipeline.classes, prediction.class_probabilities))
     record.pixel_spacing_mm = image.source.pixel_spacing_mm
     record.seconds = round(time.monotonic() - began, 3)
     return record

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,13 +12,16 @@ from medseg.config import Pipeline, load_pipeline
 from medseg.data.preprocess import Prepared, prepare_image
 from medseg.detectors.base import Detector
 from medseg.detectors.candidates import to_finding
+from medseg.detectors.classification import ClassificationDetector
 from medseg.detectors.factory import build_detector
 from medseg.detectors.settings import ClassificationSettings, SegmentationSettings
 from medseg.errors import CheckpointError, ConfigError, ImageError
 from medseg.files import content_hash, read_json
 from medseg.imaging.slabs import SlabReader
+from medseg.inference.class_maps import ClassOutput, classify
 from medseg.inference.result_map import ResultMap
 from medseg.inference.spread import SpreadMaps
+from medseg.inference.spread_classes import SpreadClasses
 from medseg.inference.windows import predict_maps
 from medseg.lesion import Finding
 from medseg.networks.factory import build_network
@@ -42,9 +45,9 @@ class Prediction:
     findings : list of Finding
         Every candidate down to the low `min_score`, the best first.
     score : float
-        Of the case: that of its best candidate (0 without one), or the probability of class 1.
+        Of the case: that of its best candidate (0 without one), or of a classifier the probability of class 1.
     class_index : int or None
-        Predicted class, for classification.
+        Predicted class, for classification with one label an image.
     operating_point : float
         Score from which a finding is reported.
     map : ResultMap or None
@@ -120,8 +123,9 @@ class Model:
 
     @property
     def makes_map(self) -> bool:
-        """Whether a prediction has a map of probabilities."""
-        return not isinstance(self.pipeline.detector, ClassificationSettings)
+        """Whether a prediction has a map of probabilities, and so findings."""
+        detector = self.pipeline.detector
+        return not isinstance(detector, ClassificationSettings) or detector.activation_map != "none"
 
     def maps(self, prepared: Prepared) -> np.ndarray:
         """Activated maps of the detector on the working grid, shape (map, z, y, x).
@@ -129,10 +133,20 @@ class Model:
         Of a volume that is spread over processes, the first of them has the maps; the others `follow`.
         """
         if self.team.spreads:
-            return self._spread.lead(prepared.image)
+            return cast(np.ndarray, self._spread.lead(prepared.image))
         return predict_maps(
             self.network, self.detector, prepared.image,
             patch_size=self.plan.patch_size, settings=self.pipeline.inference, autocast=self._autocast,
+        )  # fmt: skip
+
+    def classify(self, prepared: Prepared) -> ClassOutput:
+        """Class probabilities and activation maps of a classifier; spread as of `maps`."""
+        if self.team.spreads:
+            return cast(ClassOutput, self._spread.lead(prepared.image))
+        assert isinstance(self.detector, ClassificationDetector)
+        return classify(
+            self.network, self.detector, prepared.image,
+            dimensions=self.pipeline.input.dimensions, settings=self.pipeline.inference,
         )  # fmt: skip
 
     def follow(self) -> None:
@@ -149,13 +163,14 @@ class Model:
         return torch.autocast(self.team.device.type, getattr(torch, self.plan.precision))
 
     @property
-    def _spread(self) -> SpreadMaps:
-        whole = isinstance(self.pipeline.detector, ClassificationSettings)
-        return SpreadMaps(
-            self.team, self.network, self.detector, patch_size=None if whole else self.plan.patch_size,
-            dimensions=self.pipeline.input.dimensions, row_step=self.plan.row_step, settings=self.pipeline.inference,
-            autocast=self._autocast,
-        )  # fmt: skip
+    def _spread(self) -> SpreadMaps | SpreadClasses:
+        how: dict[str, Any] = {
+            "dimensions": self.pipeline.input.dimensions, "row_step": self.plan.row_step,
+            "settings": self.pipeline.inference, "autocast": self._autocast,
+        }  # fmt: skip
+        if isinstance(self.pipeline.detector, ClassificationSettings):
+            return SpreadClasses(self.team, self.network, self.detector, **how)
+        return SpreadMaps(self.team, self.network, self.detector, patch_size=self.plan.patch_size, **how)
 
     def out_of_scope(self, volume: Volume | SlabReader) -> str:
         """Why an image is not one that the model is for, as far as the file says what it is; empty if it may be."""
@@ -183,9 +198,11 @@ class Model:
         This process holds the maps of the working grid (mapped from a file from 1 GiB on) and what the detector makes
         of them while it looks for candidates: for masks two more values a voxel.
         """
-        if isinstance(self.pipeline.detector, ClassificationSettings):
-            return self._classify(prepared)
-        maps = self.maps(prepared)
+        answer = self.classify(prepared) if isinstance(self.pipeline.detector, ClassificationSettings) else None
+        said = {} if answer is None else self.said(answer)
+        if answer is not None and answer.maps is None:
+            return Prediction([], operating_point=self.operating_point, **said)
+        maps = self.maps(prepared) if answer is None or answer.maps is None else answer.maps
         _refuse_not_finite(maps)
         n_classes = len(self.pipeline.classes)
         settings = self.pipeline.inference
@@ -197,36 +214,30 @@ class Model:
             to_finding(c, working=prepared.grid, source=prepared.source, classes=self.pipeline.classes)
             for c in candidates
         ]
+        said.setdefault("score", findings[0].score if findings else 0.0)
         return Prediction(
-            findings, findings[0].score if findings else 0.0, self.operating_point,
+            findings, operating_point=self.operating_point,
             map=ResultMap(maps[:n_classes], prepared.grid, prepared.source),
-            mask_threshold=self.mask_threshold if self.makes_mask else None,
+            mask_threshold=self.mask_threshold if self.makes_mask else None, **said,
         )  # fmt: skip
+
+    def said(self, answer: ClassOutput) -> dict[str, Any]:
+        """Score, probabilities and, with one label an image, the predicted class."""
+        assert isinstance(self.pipeline.detector, ClassificationSettings)
+        values = answer.probabilities
+        _refuse_not_finite(values[:, None])
+        said: dict[str, Any] = {"class_probabilities": tuple(map(float, values))}
+        if self.pipeline.detector.multi_label:
+            return said | {"score": float(values.max())}
+        best = int(values.argmax())
+        seen = self.makes_map or len(values) == 2  # the first class is 'nothing found'
+        return said | {"score": float(1 - values[0] if seen else values[best]), "class_index": best}
 
     @property
     def mask_threshold(self) -> float:
         """Probability from which a voxel belongs to the mask."""
         assert isinstance(self.pipeline.detector, SegmentationSettings)
         return float(self.calibration.get("mask_threshold", self.pipeline.detector.mask_threshold))
-
-    @torch.inference_mode()
-    def _class_probabilities(self, image: np.ndarray) -> np.ndarray:
-        given = torch.from_numpy(image).to(self.team.device)
-        batch = given.swapaxes(0, 1) if self.pipeline.input.dimensions == 2 else given[None]
-        axes = {"z": -3, "y": -2, "x": -1}
-        flips = [axes[name] for name in self.pipeline.inference.flip_axes if axes[name] >= 2 - batch.ndim]
-        views = [batch, *(batch.flip(axis) for axis in flips)]
-        return torch.cat([self.detector.activate(self.network(view)) for view in views]).mean(dim=0).cpu().numpy()
-
-    def _classify(self, prepared: Prepared) -> Prediction:
-        image = prepared.image
-        values = self._spread.lead(image) if self.team.spreads else self._class_probabilities(image)
-        _refuse_not_finite(values)
-        best = int(values.argmax())
-        score = float(values[1] if len(values) == 2 else values[best])
-        return Prediction(
-            [], score, self.operating_point, class_index=best, class_probabilities=tuple(map(float, values))
-        )
 
 
 def _refuse_not_finite(output: np.ndarray) -> None:
@@ -293,6 +304,9 @@ def load_model(
         calibration = {str(name): float(value) for name, value in content["calibration"].items()}
     except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
         raise CheckpointError(f"{run / WEIGHTS}: damaged, or does not fit the run's pipeline.yaml") from error
+    spreads = team.layout if team is not None else pipeline.layout
+    if getattr(pipeline.detector, "activation_map", "") == "grad_cam" and max(spreads.space, spreads.slabs) > 1:
+        raise ConfigError(f"{run}: maps by grad_cam cannot be spread; predict with --space 1 --slabs 1")
     if team is None:
         own = resolve_device(device)
         team = Team(in_turn(pipeline.layout, max(pipeline.layout.space, pipeline.layout.slabs), own), own)

@@ -11,12 +11,14 @@ from medseg.errors import OutputError
 from medseg.files import LOCK, output_errors, read_json, write_csv, write_json
 from medseg.lesion import FINDING_COLUMNS, Finding
 
-__all__ = ["CASE_COLUMNS", "CaseRecord", "PredictionFolder"]
+__all__ = ["CASE_COLUMNS", "CLASS_SCORES", "CaseRecord", "PredictionFolder"]
 
 CASE_COLUMNS = (
     "case_id", "patient_id", "status", "error", "score", "n_findings", "seconds", "predicted_label", "training_case",
     "warnings",
 )  # fmt: skip
+CLASS_SCORES = "class_scores.csv"
+CLASS_SCORE_COLUMNS = ("case_id", "class", "score")
 SCHEMA_VERSION = 1
 
 
@@ -35,6 +37,8 @@ class CaseRecord:
         Digest of the sizes and times of the files that were predicted.
     operating_point : float
         Score from which findings are reported.
+    class_scores : dict of str to float
+        Probability of each class, of a classifier.
     warnings : list of str
         What the reader of the image did that the user should know.
     """
@@ -51,6 +55,7 @@ class CaseRecord:
     pixel_spacing_mm: tuple[float, float] | None = None
     operating_point: float = 0.5
     findings: list[Finding] = field(default_factory=list)
+    class_scores: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def case_row(self) -> dict[str, Any]:
@@ -151,6 +156,13 @@ class PredictionFolder:
         write_csv(self.path / "cases.csv", CASE_COLUMNS, [record.case_row() for record in records])
         rows = (row for record in records for row in record.finding_rows())
         write_csv(self.path / "findings.csv", FINDING_COLUMNS, rows)
+        scores = [
+            {"case_id": record.case_id, "class": name, "score": score}
+            for record in records
+            for name, score in record.class_scores.items()
+        ]
+        if scores:
+            write_csv(self.path / CLASS_SCORES, CLASS_SCORE_COLUMNS, scores)
         write_json(self.path / "predictions.json", self.about | {"complete": True, "n_cases": len(records)})
 
 

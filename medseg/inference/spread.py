@@ -2,10 +2,12 @@
 
 import mmap
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -15,50 +17,45 @@ from medseg.data.npy_rows import NpyRows
 from medseg.data.patches import crop_or_pad
 from medseg.detectors.base import Detector
 from medseg.inference.blending import Blend, Windows
+from medseg.inference.class_maps import flips_of
 from medseg.inference.settings import InferenceSettings
 from medseg.parallel.errors import RankError
 from medseg.parallel.ranks import one_line
 from medseg.parallel.signs import beat, busy, is_lost_connection
 from medseg.parallel.team import Team
 
-__all__ = ["SpreadMaps"]
+__all__ = ["Spread", "SpreadMaps", "Window"]
+
+Result = TypeVar("Result")
 
 
-class SpreadMaps:
-    """The maps (or class probabilities) of a network, window by window, each spread.
+class Spread(ABC, Generic[Result]):
+    """What a network says of images that are spread.
 
     The first process leads: it tells the others which image and collects the results. The image is a file, of which
     each process reads its own rows.
 
     Parameters
     ----------
-    patch_size : tuple of int or None
-        (y, x) or (z, y, x); None: the whole image is one window.
     row_step : int
         Parts begin at multiples of so many rows.
     """
 
     def __init__(
-        self, team: Team, network: nn.Module, detector: Detector, *, patch_size: tuple[int, ...] | None,
-        dimensions: int, row_step: int, settings: InferenceSettings, autocast: torch.autocast | None,
+        self, team: Team, network: nn.Module, detector: Detector, *, dimensions: int, row_step: int,
+        settings: InferenceSettings, autocast: torch.autocast | None,
     ) -> None:  # fmt: skip
         self._team, self._network, self._detector = team, network, detector
-        self._patch_size, self._dimensions, self._row_step = patch_size, dimensions, row_step
+        self._dimensions, self._row_step = dimensions, row_step
         self._overlap, self._autocast = settings.overlap, autocast
-        axes = {"z": -3, "y": -2, "x": -1}
-        self._flips = [None, *(axes[name] for name in settings.flip_axes if -axes[name] <= dimensions)]
+        self._flips = flips_of(settings, dimensions)
         self._context = team.context()
 
-    def lead(self, image: np.ndarray) -> np.ndarray:
+    def lead(self, image: np.ndarray) -> Result:
         """Predict an image, shape (channel, z, y, x), with the other processes, which `follow`.
 
         An image that is mapped from an ``.npy`` file, such as `prepare_slabs` makes, is read from there; another one is
         written to a temporary file first. The other processes must see the file.
-
-        Returns
-        -------
-        ndarray of float32, shape (map, z, y, x) or (class,)
-            From 1 GiB on mapped from a temporary file.
 
         Raises
         ------
@@ -80,49 +77,69 @@ class SpreadMaps:
             if self._team.data_rank == 0:
                 self._run(Path(path))
 
-    def _run(self, path: Path) -> np.ndarray:
+    def _run(self, path: Path) -> Result:
         if self._team.is_alone:
             with NpyRows(path) as image:
-                return self._maps(image)
+                return self._over(image)
         try:
             with busy(0), NpyRows(path) as image:  # silence counts: who hangs here keeps the others waiting
                 self._team.meet()  # all have opened the file, which goes when the first process is done or fails
-                return self._maps(image)
+                return self._over(image)
         except Exception as error:  # whatever it is: the others are somewhere in the same window and wait
             if isinstance(error, RankError) or is_lost_connection(error):
                 raise
             raise RankError(f"prediction that is spread over processes ends with what failed in one: {one_line(error)}"
                             ) from error  # fmt: skip
 
+    @abstractmethod
+    def _over(self, image: NpyRows) -> Result:
+        """This process's part of the work over one image."""
+
+    def _spread(self, window: "Window") -> torch.Tensor:
+        bounds = self._team.bounds(window.size[0], self._row_step)
+        # outside of the context, in which a part would pass for the whole tensor
+        (x,) = self._team.spread(self._context, lambda a, b: (torch.from_numpy(window.rows(a, b)[None]),), bounds)
+        return x
+
+
+class SpreadMaps(Spread[np.ndarray]):
+    """The maps of a network, float32 of shape (map, z, y, x), from 1 GiB on mapped from a temporary file.
+
+    Parameters
+    ----------
+    patch_size : tuple of int
+        (y, x) or (z, y, x): maps are made window by window, each spread.
+    others
+        As of `Spread`.
+    """
+
+    def __init__(
+        self, team: Team, network: nn.Module, detector: Detector, *, patch_size: tuple[int, ...], **others: Any
+    ) -> None:
+        super().__init__(team, network, detector, **others)
+        self._patch_size = patch_size
+
     @torch.inference_mode()
-    def _maps(self, image: NpyRows) -> np.ndarray:
+    def _over(self, image: NpyRows) -> np.ndarray:
         shape = image.shape[1:]
-        size = self._patch_size or shape[-self._dimensions :]
+        size = self._patch_size
         windows = Windows(shape[-self._dimensions :], size, self._overlap)
         lowest = _lowest(image) if windows.reach_beyond else np.zeros(image.shape[0], np.float32)
         planes = range(shape[0]) if self._dimensions == 2 else [None]
         blend: Blend | None = None
-        scores: list[np.ndarray] = []
         for plane, flip in product(planes, self._flips):
             for start in windows.starts(flip):
-                window = _Window(image, plane, start, size, lowest, flip)
+                window = Window(image, plane, start, size, lowest, flip)
                 for first, rows in self._outputs(window):
-                    if rows.ndim == 2:
-                        scores.append(rows[0])
-                        continue
                     blend = blend or Blend(len(rows[0]), shape, windows, len(self._flips))
                     first, rows = window.turned(first, rows[0])
                     blend.add(rows, plane, start, first, flip)
                 beat()
-        if scores:
-            return np.mean(scores, axis=0)
         return blend.result() if blend is not None else np.zeros((0, *shape), np.float32)
 
-    def _outputs(self, window: "_Window") -> Iterator[tuple[int, np.ndarray]]:
+    def _outputs(self, window: "Window") -> Iterator[tuple[int, np.ndarray]]:
         """Activated rows of one window on the first process, with the number of the first row of each."""
-        bounds = self._team.bounds(window.size[0], self._row_step)
-        # outside of the context, in which a part would pass for the whole tensor
-        (x,) = self._team.spread(self._context, lambda a, b: (torch.from_numpy(window.rows(a, b)[None]),), bounds)
+        x = self._spread(window)
         with self._context:
             with self._autocast or nullcontext():
                 y = self._network(x)
@@ -131,7 +148,7 @@ class SpreadMaps:
             yield first, rows.numpy()
 
 
-class _Window:
+class Window:
     """One window of an image, seen from its mirror image where one is asked for.
 
     Parameters
@@ -140,15 +157,18 @@ class _Window:
         Slice in which a two-dimensional window lies.
     start, size : tuple of int
         (y, x) or (z, y, x); what lies outside of the image has the values `lowest`.
+    lowest : ndarray, shape (channel,), optional
+        0 unless given.
     flip : int or None
         Axis, counted from the end, that is mirrored.
     """
 
     def __init__(
-        self, image: NpyRows, plane: int | None, start: tuple[int, ...], size: tuple[int, ...], lowest: np.ndarray,
-        flip: int | None,
+        self, image: NpyRows, plane: int | None, start: tuple[int, ...], size: tuple[int, ...],
+        lowest: np.ndarray | None = None, flip: int | None = None,
     ) -> None:  # fmt: skip
         self.size = size
+        lowest = np.zeros(image.shape[0], np.float32) if lowest is None else lowest
         self._image, self._plane, self._start, self._lowest, self._flip = image, plane, start, lowest, flip
 
     @property

@@ -37,6 +37,7 @@ class Plan:
     compiled: bool = False
     step_seconds: float | None = None
     row_step: int = 1  # parts of a volume that is spread begin at multiples of so many rows
+    class_weights: tuple[float, ...] | None = None  # of a classifier's loss
     reasons: dict[str, str] = field(default_factory=dict)
 
     def with_choice(self, reason: str, **choices: Any) -> "Plan":

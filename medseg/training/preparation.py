@@ -16,6 +16,7 @@ from medseg.errors import ManifestError, MedsegError, naming_case
 from medseg.imaging import read
 from medseg.planning.plan import Plan, make_plan
 from medseg.seeds import child_seed
+from medseg.training.class_weights import plan_class_weights
 
 __all__ = ["prepare_training", "training_samples"]
 
@@ -37,7 +38,8 @@ def prepare_training(
     unused = sum(not case.is_labelled for case in manifest.cases if splits.get(case.case_id) in parts)
     if unused:
         logger.warning("%d case(s) for training and validation are unlabelled and not used", unused)
-    if isinstance(pipeline.detector, ClassificationSettings):
+    classifier = pipeline.detector if isinstance(pipeline.detector, ClassificationSettings) else None
+    if classifier is not None and not classifier.multi_label:
         _check_labels(parts, len(pipeline.classes))
     spacing, reason = _spacing(pipeline, parts["train"])
     options = CacheOptions(pipeline.input, spacing, pipeline.classes)
@@ -46,10 +48,10 @@ def prepare_training(
     folder = manifest.path.parent / "cache"
     stores: dict[str, CaseStore] = {}
     failures: dict[str, str] = {}
-    if not isinstance(pipeline.detector, ClassificationSettings):
+    if classifier is None:
         for part, cases in parts.items():
-            placeless = [case for case in cases if case.annotation == "label" and case.label]
-            failures |= {case.case_id: "label above 0 without mask, boxes or points" for case in placeless}
+            placeless = [case for case in cases if case.annotation == "label" and case.label != 0]
+            failures |= {case.case_id: "label other than 0 without mask, boxes or points" for case in placeless}
             parts[part] = [case for case in cases if case.case_id not in failures]
     for part, cases in parts.items():
         if part == "val" and pipeline.training.max_validation_cases:
@@ -61,9 +63,12 @@ def prepare_training(
     if failures and not stores["train"].cases:
         raise ManifestError(f"no training case can be used; the first reason: {next(iter(failures.values()))}")
     shapes, positives = case_facts(stores["train"])
-    if positives and all(positives) and not isinstance(pipeline.detector, ClassificationSettings):
+    if positives and all(positives) and classifier is None:
         logger.warning("no training case is without a lesion: false alarms on normal images cannot be learned away")
     plan = make_plan(pipeline, shapes, positives, spacing_mm=spacing, spacing_reason=reason)
+    if classifier is not None:
+        weights, reason = plan_class_weights(classifier, pipeline.classes, stores["train"])
+        plan = plan.with_choice(reason, class_weights=weights)
     return stores, plan, failures
 
 

@@ -118,9 +118,9 @@ def _train(
         team.led(lambda: prepare_training(pipeline, manifest, splits, workers=workers)[2])
     with busy(), nullcontext() if team.is_alone else _quietly():  # the first has said what there is to say
         stores, plan, left_out = prepare_training(pipeline, manifest, splits, workers=workers)
-    detector = build_detector(pipeline.detector, pipeline.classes)
     if resume:
         plan = read_plan(run / "plan.json")
+    detector = build_detector(pipeline.detector, pipeline.classes, class_weights=plan.class_weights)
     network = network_for(pipeline, plan, detector).to(team.device)
     samples = training_samples(pipeline, stores["train"], detector, plan)
     if not resume:

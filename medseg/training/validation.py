@@ -7,10 +7,12 @@ import numpy as np
 from medseg.data.cache import CachedCase
 from medseg.data.preprocess import Prepared
 from medseg.data.store import CaseStore
+from medseg.detectors.candidates import Candidate
 from medseg.detectors.settings import ClassificationSettings, SegmentationSettings
 from medseg.evaluation import froc, match_pairs, partial_auc_weighted, roc_auc
 from medseg.inference.model import Model
 from medseg.lesion import Finding
+from medseg.training.class_validation import class_aucs, known_labels, weak_hits
 
 __all__ = ["Validation", "calibrate", "validate"]
 
@@ -44,7 +46,12 @@ class _Case:
     findings: list[Finding]
     hits: list[tuple[int, int]]  # (finding, lesion number from 0)
     n_lesions: int
-    dice: np.ndarray | None  # at each of MASK_THRESHOLDS
+    dice: np.ndarray | None = None  # at each of MASK_THRESHOLDS
+    placed: bool = True  # it is known where the lesions are
+    candidates: list[Candidate] = field(default_factory=list)
+    neither: set[int] = field(default_factory=set)  # findings that are neither hits nor false
+    labels: np.ndarray | None = None  # of each class
+    probabilities: np.ndarray | None = None
 
 
 def validate(model: Model, store: CaseStore) -> Validation:
@@ -54,30 +61,47 @@ def validate(model: Model, store: CaseStore) -> Validation:
     positive = np.array([row.positive for row in rows])
     score = np.array([row.score for row in rows])
     if isinstance(model.pipeline.detector, ClassificationSettings):
-        figures["accuracy"] = float(np.mean([bool(row.correct) for row in rows]))
-    if len(model.pipeline.classes) <= 2 and positive.any() and not positive.all():
+        figures |= _of_classes(model.pipeline.classes, rows)
+    if "mean_auc" not in figures and len(model.pipeline.classes) <= 2 and positive.any() and not positive.all():
         figures["auc"] = float(roc_auc(positive, score))
         figures["partial_auc"] = float(partial_auc_weighted(positive, score, np.ones((1, len(score))))[0])
     if isinstance(model.pipeline.detector, SegmentationSettings):
         dice = _mean_dice(rows)  # at the threshold that `calibrate` would choose
         figures["dice"] = float("nan") if dice is None else float(dice.max())
-    if not isinstance(model.pipeline.detector, ClassificationSettings):
-        figures["froc_partial_area"] = _froc_area(rows)
+    if model.makes_map:
+        figures["froc_partial_area"] = _froc_area([row for row in rows if row.placed])
     metric = model.detector.validation_metric
     return Validation(metric, figures.get(metric, float("nan")), figures, rows)
 
 
+def _of_classes(names: tuple[str, ...], rows: list[_Case]) -> dict[str, float]:
+    if all(row.correct is None for row in rows):  # several labels an image
+        labels, scores = (np.array([getattr(row, name) for row in rows]) for name in ("labels", "probabilities"))
+        return class_aucs(names, labels, scores)
+    return {"accuracy": float(np.mean([bool(row.correct) for row in rows]))}
+
+
 def _measure(model: Model, case: CachedCase) -> _Case:
     prepared = Prepared(case.image, case.grid, case.source)
+    answer = model.classify(prepared) if isinstance(model.pipeline.detector, ClassificationSettings) else None
+    maps = model.maps(prepared) if answer is None else answer.maps
+    row = _localised(model, case, maps) if maps is not None else _Case(case.case_id, False, 0.0, None, [], [], 0)
+    if answer is None:
+        return row
+    said = model.said(answer)
+    row.labels = known_labels(case, len(answer.probabilities), multi_label=model.detector.settings.multi_label)  # type: ignore[attr-defined]
+    row.positive, row.score, row.probabilities = case.has_lesion, said["score"], answer.probabilities
+    row.correct = said["class_index"] == case.label if "class_index" in said else None
+    if row.n_lesions == 0:
+        row.hits, row.neither, row.n_lesions = weak_hits(row.candidates, row.labels)
+        row.placed = row.n_lesions == 0 and not row.neither
+    return row
+
+
+def _localised(model: Model, case: CachedCase, maps: np.ndarray) -> _Case:
     instances = np.asarray(case.instances)
     numbers = np.flatnonzero(np.bincount(instances.ravel())[1:]) + 1  # those that the working grid shows
     n_lesions, place = len(numbers), {int(number): place for place, number in enumerate(numbers)}
-    if isinstance(model.pipeline.detector, ClassificationSettings):
-        prediction = model.predict_prepared(prepared)
-        return _Case(
-            case.case_id, case.label > 0, prediction.score, prediction.class_index == case.label, [], [], 0, None
-        )
-    maps = model.maps(prepared)
     settings = model.pipeline.inference
     candidates = model.detector.decode(maps, min_score=settings.min_score, max_candidates=settings.max_candidates)
     hits = []
@@ -95,7 +119,7 @@ def _measure(model: Model, case: CachedCase) -> _Case:
         for candidate in candidates
     ]
     score = candidates[0].score if candidates else 0.0
-    return _Case(case.case_id, n_lesions > 0, score, None, findings, hits, n_lesions, dice)
+    return _Case(case.case_id, n_lesions > 0, score, None, findings, hits, n_lesions, dice, candidates=candidates)
 
 
 def _dice(probability: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -142,7 +166,8 @@ def calibrate(model: Model, validation: Validation) -> dict[str, float]:
 
     The operating point has the highest sensitivity that keeps false positives within
     ``inference.operating_point_fp`` a case, and of the scores that have it the one in the middle between the lowest
-    lesion found and the next false positive below it; for classification 0.5.
+    lesion found and the next false positive below it; 0.5 for a classifier without activation maps. Where it is known
+    what an image shows and not where, see `weak_hits`.
     """
     rows = validation.rows
     chosen: dict[str, float] = {}
@@ -150,12 +175,17 @@ def calibrate(model: Model, validation: Validation) -> dict[str, float]:
         dice = _mean_dice(rows)
         if dice is not None:
             chosen["mask_threshold"] = float(MASK_THRESHOLDS[int(dice.argmax())])
-    if isinstance(model.pipeline.detector, ClassificationSettings):
+    if not model.makes_map:
         chosen["operating_point"] = 0.5
         return chosen
     hit = {(id(row), mark) for row in rows for mark, _ in row.hits}
     false = sorted(
-        (f.score for row in rows for number, f in enumerate(row.findings) if (id(row), number) not in hit),
+        (
+            f.score
+            for row in rows
+            for number, f in enumerate(row.findings)
+            if (id(row), number) not in hit and number not in row.neither
+        ),
         reverse=True,
     )
     allowed = int(model.pipeline.inference.operating_point_fp * len(rows))
