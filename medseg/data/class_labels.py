@@ -14,7 +14,8 @@ def class_labels(case: Case, classes: Sequence[str], lesions: Sequence[Lesion] |
     """Whether an image shows each class.
 
     A column ``label_NAME`` comes first. Else an annotation of lesions says it (a class of which only ignored lesions
-    are marked is uncertain), else the column ``label``: 0 means none of them, 1 says which only where there is one.
+    are marked is uncertain), else, of a case without any ``label_NAME``, the column ``label``: 0 means none of them, 1
+    says which only where there is one.
 
     Parameters
     ----------
@@ -34,6 +35,8 @@ def _implied(case: Case, name: str, classes: Sequence[str], lesions: Sequence[Le
     if lesions is not None:
         own = [lesion for lesion in lesions if len(classes) == 1 or (lesion.name or case.name or classes[0]) == name]
         return 0 if not own else UNCERTAIN if all(lesion.ignore for lesion in own) else 1
+    if case.class_labels:
+        return UNCERTAIN
     if case.label == 0:
         return 0
     return 1 if case.label == 1 and len(classes) == 1 else UNCERTAIN

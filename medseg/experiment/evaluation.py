@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from medseg.config.load import evaluation_settings
+from medseg.data.class_labels import class_labels
 from medseg.data.manifest import Case, Manifest, load_manifest
 from medseg.errors import AnnotationError, ManifestError, MedsegError, OutputError, TableError, naming_case
 from medseg.evaluation import LesionwiseF1, MaskFigures, PixelCounts, lesionwise_f1, mask_figures, voxel_figures
@@ -16,6 +17,7 @@ from medseg.evaluation.evidence import Evidence
 from medseg.evaluation.reader_marks import marks_of_readers
 from medseg.evaluation.report import PixelEvidence, evaluate_evidence, evidence_of_tables
 from medseg.evaluation.settings import EvaluationSettings
+from medseg.experiment.class_evaluation import class_figures
 from medseg.experiment.evaluation_folder import write_evaluation
 from medseg.experiment.reader_evaluation import evaluate_readers
 from medseg.experiment.reference import Reference, VoxelCases, counted_voxels, read_map, read_reference
@@ -47,6 +49,8 @@ class _Tables:
     pairs: list[tuple[int, int]] = field(default_factory=list)
     masks: dict[str, tuple[MaskFigures, LesionwiseF1]] = field(default_factory=dict)
     pixels: dict[str, PixelCounts] = field(default_factory=dict)
+    class_cases: list[dict[str, Any]] = field(default_factory=list)  # and what each is known to show
+    class_labels: list[np.ndarray] = field(default_factory=list)
     maps: list[tuple[Case, Path | None]] = field(default_factory=list)  # the saved probabilities
     all_from_masks: bool = True
     masks_saved: bool = False
@@ -131,6 +135,9 @@ def evaluate_predictions(
     manifest = load_manifest(data)
     tables, failures, unlabelled = _collect(folder, manifest, about, rows, findings, settings)
     evidence, result = _evaluate(tables, about, settings, rule)
+    if about.get("multi_label"):
+        by_class = class_figures(folder, about["classes"], tables.class_cases, tables.class_labels, settings)
+        result["case_level"]["by_class"] = by_class
     result["counts"] |= {"n_unlabelled": unlabelled, "n_unreadable_reference": len(failures)}
     _say_training(result, rows)
     notice = manifest.path.parent / "about.json"  # simulated data says here what it is
@@ -216,23 +223,29 @@ def _add_case(
     settings: EvaluationSettings,
 ) -> None:
     """Add one case to the tables; nothing is added when its reference or its saved maps cannot be read."""
-    localises = about["detector"] != "classification"
+    localises, several = _localises(about), about.get("multi_label", False)
     failed = row["status"] != "ok"
     placed = localises and (case.annotation != "label" or case.label == 0)
-    known = read_reference(case, failed=failed) if placed else None
+    drawn = case.annotation not in ("", "label")
+    known = read_reference(case, failed=failed) if placed or (several and drawn) else None
     if known is not None and case.label == 0 and any(not lesion.ignore for lesion in known.lesions):
         raise AnnotationError(f"case {case.case_id} has the label 0 and a lesion")
     if known is not None and known.mask is not None and about["detector"] == "segmentation":
         _add_pixels(tables, case, known, folder, failed, settings)
-    tables.cases.append(
-        {
+    about_case = {
             "case_id": case.case_id, "patient_id": case.patient_id, "group": case.group or case.view,
             "view": case.view, "sex": case.sex, "age": case.age,
             "status": row["status"], "label": case.label, "score": None if failed else row["score"],
             "predicted_label": row.get("predicted_label", ""), "localised": int(placed or not localises),
-        }
-    )  # fmt: skip
-    if known is None:
+    }  # fmt: skip
+    if several:
+        tables.class_cases.append(about_case)
+        lesions = known.lesions if known is not None and drawn else None
+        tables.class_labels.append(class_labels(case, about["classes"], lesions))
+    if case.annotation == "label" and case.label is None:  # some classes are read, none is there: not known
+        return
+    tables.cases.append(about_case)
+    if known is None or not placed:
         return
     tables.any_mask |= known.mask is not None
     tables.all_from_masks &= known.mask is not None
@@ -300,7 +313,7 @@ def _evaluate(
 ) -> tuple[Evidence, dict[str, Any]]:
     cases = _columns(tables.cases, CASE_COLUMNS)
     threshold = about.get("operating_point")
-    if about["detector"] == "classification":
+    if not _localises(about):
         evidence = evidence_of_tables(cases, settings=settings)
         return evidence, evaluate_evidence(evidence, settings=settings, threshold=threshold)
     marks = _columns(tables.marks, ("case_id", "x", "y", "z", "score", "class", *MARK_COLUMNS[-6:]))
@@ -325,6 +338,10 @@ def _evaluate(
             marks[axis] = [row[f"voxel_{axis}"] for row in tables.marks]
     evidence = evidence_of_tables(cases, marks, lesions, settings=settings, rule=chosen, pairs=pairs, pixel=pixel)
     return evidence, evaluate_evidence(evidence, settings=settings, pixel=pixel, threshold=threshold)
+
+
+def _localises(about: dict[str, Any]) -> bool:
+    return bool(about.get("localises", about["detector"] != "classification"))
 
 
 def _columns(rows: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, list[Any]]:

@@ -97,6 +97,10 @@ def _case_figures(case: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             ("Expected calibration error", case["calibration"]["expected_calibration_error"]),
         ):
             yield name, {"value": value, "ci_low": None, "ci_high": None, "ci_method": "none"}
+    for name, content in case.get("by_class", {}).items():
+        if "auc" in content:
+            cases = f"{content['n_positive']} with, {content['n_negative']} without"
+            yield f"AUC, class {name} ({cases})", content["auc"]
     for figure in case.get("sensitivity_at_specificity", ()):
         yield f"Sensitivity at specificity {figure['specificity']:g}", figure
     for figure in case.get("specificity_at_sensitivity", ()):

@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medseg.data.class_labels import class_labels
 from medseg.data.manifest import load_manifest, write_manifest
 from medseg.data.split_settings import SplitSettings
 from medseg.data.splits import split_patients
 from medseg.errors import ManifestError
+from medseg.lesion import Lesion
 
 
 @pytest.fixture
@@ -95,3 +97,44 @@ def test_own_split_is_kept_and_seed_matters(folder):
     a, b = (split_patients(manifest, SplitSettings(), seed=seed) for seed in (0, 1))
     assert a == split_patients(manifest, SplitSettings(), seed=0)
     assert a != b
+
+
+def test_labels_of_classes(folder):
+    text = (
+        "case_id,patient_id,image,label,label_mass,label_pleural effusion\n"
+        "a,p,a.png,,1,\nb,q,a.png,,0,0\nc,r,a.png,,0,-1\nd,s,a.png,,,\ne,t,a.png,,-1,-1.0\nf,u,a.png,,0,\n"
+    )
+    manifest = load_manifest(write(folder, text))
+    assert [dict(case.class_labels) for case in manifest.cases[:3]] == [
+        {"mass": 1}, {"mass": 0, "pleural effusion": 0}, {"mass": 0, "pleural effusion": -1},
+    ]  # fmt: skip
+    assert [case.label for case in manifest.cases] == [1, 0, None, None, None, None]
+    assert [case.is_labelled for case in manifest.cases] == [True, True, True, False, False, True]
+    write_manifest(folder / "again" / "dataset.csv", manifest.cases)
+    assert load_manifest(folder / "again").cases == manifest.cases
+
+
+def test_a_wrong_label_of_a_class_is_named(folder):
+    with pytest.raises(ManifestError, match="line 2: label_mass 'maybe' of case a: allowed are 1, 0, -1"):
+        load_manifest(write(folder, "case_id,patient_id,image,label_mass\na,p,a.png,maybe\n"))
+
+
+@pytest.mark.parametrize(
+    ("row", "lesions", "expected"),
+    [
+        (",1,,", None, [1, -1]),
+        (",1,0,", None, [1, 0]),
+        ("0,,,", None, [0, 0]),
+        ("1,,,", None, [-1, -1]),  # something, not which
+        ("0,,1,", None, [-1, 1]),  # the class's own column comes first, and then says nothing of others
+        (",,,", [], [0, 0]),  # read, no lesion
+        (",,,", [("mass", False)], [1, 0]),
+        (",,,", [("mass", True)], [-1, 0]),  # of which only ignored ones are marked
+        (",,-1,", [("mass", False)], [1, -1]),
+    ],
+)
+def test_classes_that_an_image_shows(folder, row, lesions, expected):
+    text = f"case_id,patient_id,image,label,label_mass,label_effusion,view\na,p,a.png,{row}\n"
+    (case,) = load_manifest(write(folder, text)).cases
+    marked = lesions and [Lesion(1, 1, 0, 2, "px", name=name, ignore=ignore) for name, ignore in lesions]
+    assert class_labels(case, ("mass", "effusion"), marked).tolist() == expected
