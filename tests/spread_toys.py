@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import torch
+from monai.networks.nets import DenseNet
 from torch import nn
 
 from medseg.detectors.classification import ClassificationDetector
@@ -12,6 +13,7 @@ from medseg.detectors.heatmap import HeatmapDetector
 from medseg.detectors.segmentation import SegmentationDetector
 from medseg.detectors.settings import ClassificationSettings, HeatmapSettings, SegmentationSettings
 from medseg.inference import batch
+from medseg.inference.class_maps import classify
 from medseg.inference.predict import predict_here
 from medseg.inference.settings import InferenceSettings
 from medseg.inference.spread import SpreadMaps
@@ -35,8 +37,10 @@ CASES = {
     "heat": ((8, 16, 16), (12, 16, 20), ("x",), "heatmap", 1),
     "label of a volume": (None, (10, 16, 12), ("z", "x"), "classification", 2),
     "label of slices": (None, (2, 15, 12), ("y",), "classification", 2),
+    "activation map of a volume": (None, (35, 20, 16), ("z",), "activation map", 1),
+    "activation map of slices": (None, (2, 35, 20), ("y", "x"), "activation map", 2),
 }
-FLAT = ("slices", "small slices", "label of slices")
+FLAT = ("slices", "small slices", "label of slices", "activation map of slices")
 
 
 def detector_of(kind):
@@ -44,7 +48,8 @@ def detector_of(kind):
         return SegmentationDetector(SegmentationSettings(), CLASSES)
     if kind == "heatmap":
         return HeatmapDetector(HeatmapSettings(), CLASSES)
-    return ClassificationDetector(ClassificationSettings(), CLASSES)
+    method = "cam" if kind == "activation map" else "none"
+    return ClassificationDetector(ClassificationSettings(multi_label=method == "cam", activation_map=method), CLASSES)
 
 
 def network_of(channels, outputs, *, flat, pooled):
@@ -59,23 +64,36 @@ def network_of(channels, outputs, *, flat, pooled):
     return nn.Sequential(*layers).eval()
 
 
+def small_densenet(channels, outputs, *, dimensions):
+    """A DenseNet of two blocks, whose features lie 8 voxels apart."""
+    torch.manual_seed(1)
+    return DenseNet(dimensions, channels, outputs, init_features=8, growth_rate=4, block_config=(2, 2)).eval()
+
+
 def apart(team, name):
     """Largest difference of one case of `CASES` from the network over the whole, on the first process."""
     patch, shape, flips, kind, row_step = CASES[name]
     flat = name in FLAT
     image = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
     detector = detector_of(kind)
-    outputs = len(CLASSES) if kind == "classification" else detector.output_channels(2 if flat else 3)
-    network = network_of(2, outputs, flat=flat, pooled=kind == "classification")
+    classifies = isinstance(detector, ClassificationDetector)
+    outputs = len(CLASSES) if classifies else detector.output_channels(2 if flat else 3)
+    network = network_of(2, outputs, flat=flat, pooled=classifies)
+    if kind == "activation map":
+        network = small_densenet(2, outputs, dimensions=2 if flat else 3)
     settings = InferenceSettings(overlap=0.4, flip_axes=flips)
     how = {"dimensions": 2 if flat else 3, "row_step": row_step, "settings": settings, "autocast": None}
-    if kind == "classification":
+    if classifies:
         classes = SpreadClasses(team, network, detector, **how)
-        found = team.led(lambda: classes.lead(image), classes.follow).probabilities
+        output = team.led(lambda: classes.lead(image), classes.follow)
+        found = output.probabilities if output.maps is None else output.maps
     else:
         spread = SpreadMaps(team, network, detector, patch_size=patch, **how)
         found = team.led(lambda: spread.lead(image), spread.follow)
-    whole = expected(network, detector, image, patch, settings, flat=flat)
+    if kind == "activation map":
+        whole = classify(network, detector, image, dimensions=how["dimensions"], settings=settings).maps
+    else:
+        whole = expected(network, detector, image, patch, settings, flat=flat)
     assert found.shape == whole.shape
     return float(np.abs(found - whole).max() / max(1, np.abs(whole).max()))
 

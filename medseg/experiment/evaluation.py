@@ -313,7 +313,8 @@ def _evaluate(
 ) -> tuple[Evidence, dict[str, Any]]:
     cases = _columns(tables.cases, CASE_COLUMNS)
     threshold = about.get("operating_point")
-    if not _localises(about):
+    labels_only = about["detector"] == "classification" and not tables.lesions  # nobody marked where
+    if labels_only or not _localises(about):
         evidence = evidence_of_tables(cases, settings=settings)
         return evidence, evaluate_evidence(evidence, settings=settings, threshold=threshold)
     marks = _columns(tables.marks, ("case_id", "x", "y", "z", "score", "class", *MARK_COLUMNS[-6:]))

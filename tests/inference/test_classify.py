@@ -1,14 +1,15 @@
-"""A classifier with activation maps: from labels of images to findings, evaluation and overlay; whole and in slabs."""
+"""A classifier with activation maps: from labels of images to findings, evaluation and overlay; whole."""
 
 import csv
 import json
+import logging
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from spread_toys import small_densenet
 from squares import SIDE, SQUARE, make_squares, square_image
 
 from medseg.config import load_pipeline
@@ -23,14 +24,9 @@ from medseg.inference.class_maps import classify
 from medseg.inference.model import load_model
 from medseg.inference.predict import predict
 from medseg.inference.settings import InferenceSettings
-from medseg.inference.spread_classes import SpreadClasses
-from medseg.networks.factory import build_network
-from medseg.networks.settings import DenseNetSettings
-from medseg.parallel.settings import LayoutSettings
-from medseg.parallel.team import Team
 from medseg.training.train import train
 
-CPU = torch.device("cpu")
+logger = logging.getLogger(__name__)
 CLASSES = ("a", "b")
 OVERRIDES = (
     "classes=[square]",
@@ -76,11 +72,26 @@ def share_inside(model, folder, *, side, square, n=100):
         peak.append(x_min <= x < x_max and y_min <= y < y_max)
         best = found.findings[0] if found.findings else None
         centre.append(best is not None and x_min <= best.x < x_max and y_min <= best.y < y_max)
+    logger.info("inside of %d: peak %d, centre of the best finding %d", n, sum(peak), sum(centre))
     return np.mean(peak), np.mean(centre)
 
 
 def test_the_peak_lies_in_the_square_that_only_labels_told_of(run, tmp_path):
     peak, centre = share_inside(load_model(run), tmp_path, side=SIDE, square=SQUARE)
+    assert peak >= 0.95
+    assert centre >= 0.95
+
+
+@pytest.mark.slow
+def test_the_peak_of_a_densenet_lies_in_the_square(tmp_path):
+    data = make_squares(tmp_path / "data", side=128, square=40)
+    overrides = (
+        *OVERRIDES, "network={name: densenet, depth: 121}", "detector.activation_map=cam", "input.size=128",
+        "sampling.patch_size=[128,128]", "training.max_steps=40", "training.learning_rate=0.001",
+        "training.validate_every_epochs=100", "training.max_validation_cases=8",
+    )  # fmt: skip
+    model = load_model(train("chest_xray_classify", data, tmp_path / "run", overrides=overrides))
+    peak, centre = share_inside(model, tmp_path, side=128, square=40)
     assert peak >= 0.95
     assert centre >= 0.95
 
@@ -135,53 +146,28 @@ def test_findings_are_written_drawn_and_evaluated(run, squares, tmp_path):
     assert (picture == (255, 212, 0)).all(axis=2).any()  # a yellow circle
 
 
-def densenet(dimensions):
-    torch.manual_seed(0)
-    network = build_network(
-        DenseNetSettings(), in_channels=1, out_channels=len(CLASSES), patch_size=(64, 32, 32)[:dimensions]
-    )
-    return network.eval()
-
-
-def detector_of(*, multi_label=True):
-    settings = ClassificationSettings(multi_label=multi_label, activation_map="cam")
+def detector_of():
+    settings = ClassificationSettings(multi_label=True, activation_map="cam")
     return ClassificationDetector(settings, CLASSES)
 
 
-@pytest.mark.parametrize(
-    ("dimensions", "flips"), [(2, ("z", "x")), (3, ()), pytest.param(3, ("z", "x"), marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("flips", [(), ("z", "x")])
 def test_maps_have_the_shape_of_the_image_and_stay_below_the_probability(dimensions, flips):
     image = np.random.default_rng(0).normal(size=(1, *(64, 32, 32)[3 - dimensions :])).astype(np.float32)
     image = image if dimensions == 3 else np.stack([image[0]] * 3)[None]
     found = classify(
-        densenet(dimensions), detector_of(), image, dimensions=dimensions, settings=InferenceSettings(flip_axes=flips)
+        small_densenet(1, len(CLASSES), dimensions=dimensions),
+        detector_of(),
+        image,
+        dimensions=dimensions,
+        settings=InferenceSettings(flip_axes=flips),
     )
     assert found.maps.shape == (2, *image.shape[1:])
     assert (found.maps >= 0).all()
     assert (found.maps.max((1, 2, 3)) <= found.probabilities).all()
     if dimensions == 2:  # equal slices
         np.testing.assert_allclose(found.maps[:, 0], found.maps[:, 2], atol=1e-6)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dimensions", [2, 3])
-@pytest.mark.parametrize("multi_label", [False, True])
-def test_slabs_in_turn_give_the_maps_of_the_whole(dimensions, multi_label):
-    shape = (1, 70, 48) if dimensions == 2 else (70, 40, 32)
-    image = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
-    network, detector = densenet(dimensions), detector_of(multi_label=multi_label)
-    if not multi_label:  # evidence against the first class somewhere, and for it elsewhere
-        torch.nn.init.normal_(network.class_layers.out.weight)
-    settings = InferenceSettings(flip_axes=("y",))
-    whole = classify(network, detector, image, dimensions=dimensions, settings=settings)
-    spread = SpreadClasses(
-        Team(LayoutSettings(slabs=3), CPU), network, detector, dimensions=dimensions, row_step=1, settings=settings,
-        autocast=None,
-    ).lead(image)  # fmt: skip
-    np.testing.assert_allclose(spread.probabilities, whole.probabilities, atol=1e-5)
-    np.testing.assert_allclose(spread.maps, whole.maps, atol=1e-5)
-    assert whole.maps.max() > 1e-3
 
 
 def test_maps_by_gradients_cannot_be_spread(run, squares, tmp_path):
