@@ -24,6 +24,7 @@ from medseg.inference.class_maps import classify
 from medseg.inference.model import load_model
 from medseg.inference.predict import predict
 from medseg.inference.settings import InferenceSettings
+from medseg.networks import factory
 from medseg.training.train import train
 
 logger = logging.getLogger(__name__)
@@ -193,3 +194,19 @@ def test_what_does_not_fit_is_said(override, says):
 def test_a_class_without_any_label_is_named(squares, tmp_path):
     with pytest.raises(ManifestError, match="shows 'circle': give a column label_circle"):
         train("chest_xray_classify", squares, tmp_path / "run", overrides=(*OVERRIDES, "classes=[square, circle]"))
+
+
+def test_training_in_slabs_is_that_of_the_whole(tmp_path, monkeypatch):
+    monkeypatch.setitem(factory.DENSENETS, 121, lambda d, i, o, dropout_prob: small_densenet(i, o, dimensions=d))
+    data = make_squares(tmp_path / "data", n_cases=12)
+    common = (
+        *OVERRIDES, "network={name: densenet, depth: 121}", "detector.activation_map=cam", "training.max_steps=3",
+        "training.batch_size=4", "training.validate_every_epochs=1",
+    )  # fmt: skip
+    curves = []
+    for slabs in (1, 3):
+        run = train("chest_xray_classify", data, tmp_path / f"run{slabs}", overrides=(*common, f"layout.slabs={slabs}"))
+        with (run / "log.csv").open() as stream:
+            curves.append([[float(row[name]) for name in ("loss", "grad_norm")] for row in csv.DictReader(stream)])
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-4)
+    assert len(curves[0]) == 3
