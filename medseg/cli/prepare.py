@@ -54,6 +54,9 @@ def plan(
     data: Annotated[Path, typer.Option("-d", "--data", help="data set folder or manifest")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
     json: Annotated[Path | None, typer.Option(help="write the plan as JSON")] = None,
+    gpu_memory: Annotated[
+        float | None, typer.Option(min=0.1, help="for a GPU of so many GB: same as training.memory_mb=1000*GB")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="processes")] = 2,
 ) -> None:
     """Say what would be trained and how, each choice with its reason."""
@@ -62,10 +65,12 @@ def plan(
     from medseg.data.splits import split_patients
     from medseg.training.preparation import prepare_training
 
-    settings = load_pipeline(pipeline, overrides or [])
+    stated = [] if gpu_memory is None else [f"training.memory_mb={1000 * gpu_memory:g}"]
+    settings = load_pipeline(pipeline, [*(overrides or []), *stated])
+    device = "cpu" if gpu_memory is None else "cuda"
     manifest = load_manifest(data)
     splits = split_patients(manifest, settings.split, seed=settings.training.seed)
-    _, made, failures = prepare_training(settings, manifest, splits, workers=workers)
+    _, made, failures = prepare_training(settings, manifest, splits, workers=workers, device=device, estimate=True)
     print(f"{settings.name}: {made.n_training_cases} training cases, {made.n_positive_cases} with a lesion")
     for name, reason in made.reasons.items():
         print(f"  {name} = {getattr(made, name)}   ({reason})")

@@ -55,10 +55,9 @@ class Pipeline(Settings):
             )
         if isinstance(self.detector, ClassificationSettings):
             self._fits_classification(self.detector)
-        if self.training.batch_size % self.layout.data:
-            raise ValueError(
-                f"training.batch_size={self.training.batch_size} is no multiple of layout.data={self.layout.data}"
-            )
+        batch = self.training.batch_size
+        if batch != "auto" and batch % self.layout.data:
+            raise ValueError(f"training.batch_size={batch} is no multiple of layout.data={self.layout.data}")
         patch = self.sampling.patch_size
         if patch is not None and len(patch) != self.input.dimensions:
             raise ValueError(

@@ -13,6 +13,7 @@ from medseg.config import Pipeline
 from medseg.errors import CheckpointError, ConfigError
 from medseg.files import read_json, write_json
 from medseg.networks.settings import UNetSettings
+from medseg.planning.budget import Budget
 
 __all__ = ["Plan", "make_plan", "read_plan"]
 
@@ -38,6 +39,8 @@ class Plan:
     step_seconds: float | None = None
     row_step: int = 1  # parts of a volume that is spread begin at multiples of so many rows
     class_weights: tuple[float, ...] | None = None  # of a classifier's loss
+    memory_bytes: int | None = None  # estimated peak of live tensor bytes of a training step, a device
+    step_flops: int | None = None  # floating-point operations of a step, over all devices
     reasons: dict[str, str] = field(default_factory=dict)
 
     def with_choice(self, reason: str, **choices: Any) -> "Plan":
@@ -80,29 +83,31 @@ def make_plan(
     *,
     spacing_mm: tuple[float, float, float] | None,
     spacing_reason: str,
+    device: str = "cpu",
+    estimate: bool = False,
 ) -> Plan:
-    """Plan patch and steps from the working shapes, (z, y, x), of the training cases.
+    """Plan patch, batch and steps from the working shapes, (z, y, x), of the training cases.
+
+    Parameters
+    ----------
+    device : {'cpu', 'cuda'}
+        Kind of device that trains, for its memory.
+    estimate : bool
+        Estimate the memory of a step even where no choice depends on it.
 
     Raises
     ------
     ConfigError
-        When there is nothing to train on.
+        When there is nothing to train on, or a step needs more than `training.memory_mb`.
     """
     if not shapes:
         raise ConfigError("no labelled training case: annotate some, or check the manifest's split column")
-    divisor = _divisor(pipeline)
-    if pipeline.sampling.patch_size is not None:
-        patch, reason = tuple(pipeline.sampling.patch_size), "given in the pipeline"
-        if any(side % d for side, d in zip(patch, divisor)):
-            raise ConfigError(
-                f"sampling.patch_size={patch}: each side must be a multiple of {divisor} for this network"
-            )
-    else:
-        patch, reason = _patch(pipeline, np.array(shapes), divisor)
-    batch = pipeline.training.batch_size
+    budget = Budget(pipeline, device)
+    patch, patch_reason = _patch(pipeline, np.array(shapes), budget)
+    batch, batch_reason = budget.batch(patch, sum(math.prod(shape) for shape in shapes))
     steps = max(1, math.ceil(len(shapes) / batch))
     row_step = _row_step(pipeline, patch)
-    return Plan(
+    plan = Plan(
         spacing_mm=spacing_mm,
         patch_size=patch,
         batch_size=batch,
@@ -112,12 +117,18 @@ def make_plan(
         row_step=row_step,
         reasons={
             "spacing_mm": spacing_reason,
-            "patch_size": reason,
-            "batch_size": "given in the pipeline",
+            "patch_size": patch_reason,
+            "batch_size": batch_reason,
             "steps_per_epoch": f"{len(shapes)} training cases in batches of {batch}",
             "row_step": _spread_reason(pipeline, patch, row_step),
         },
     )
+    if not (estimate or budget.is_stated):
+        return plan
+    needs, reason = budget.checked(patch, batch)
+    plan = plan.with_choice(reason, memory_bytes=needs.training_bytes)
+    flops = needs.training_flops * pipeline.layout.data
+    return plan.with_choice("forward and backward, convolutions and matrix products", step_flops=flops)
 
 
 def _spread_reason(pipeline: Pipeline, patch: tuple[int, ...], row_step: int) -> str:
@@ -154,16 +165,36 @@ def _divisor(pipeline: Pipeline) -> tuple[int, ...]:
     return (2 ** (len(pipeline.network.filters) - 1),) * 2 if dimensions == 2 else (8, 8, 8)
 
 
-def _patch(pipeline: Pipeline, shapes: np.ndarray, divisor: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
-    dimensions, layout = pipeline.input.dimensions, pipeline.layout
-    limit = pipeline.sampling.max_patch_voxels * layout.space * layout.slabs
-    typical = np.percentile(shapes, 95, axis=0)[-dimensions:]
-    size = [max(d, math.ceil(side / d) * d) for side, d in zip(typical, divisor)]
+def _patch(pipeline: Pipeline, shapes: np.ndarray, budget: Budget) -> tuple[tuple[int, ...], str]:
+    divisor, given = _divisor(pipeline), pipeline.sampling.patch_size
+    if given is not None:
+        if any(side % d for side, d in zip(given, divisor)):
+            raise ConfigError(
+                f"sampling.patch_size={given}: each side must be a multiple of {divisor} for this network"
+            )
+        return tuple(given), "given in the pipeline"
+    limit = pipeline.sampling.max_patch_voxels * pipeline.layout.space * pipeline.layout.slabs
+    typical = np.percentile(shapes, 95, axis=0)[-pipeline.input.dimensions :]
+    patch = tuple(max(d, math.ceil(side / d) * d) for side, d in zip(typical, divisor))
     reason = f"95 % of the training images are at most {[round(float(s)) for s in typical]}, rounded up to {divisor}"
-    if math.prod(size) > limit:
-        size = [max(d, side // d * d) for side, d in zip(typical.astype(int).tolist(), divisor)]
-        while math.prod(size) > limit and any(side > d for side, d in zip(size, divisor)):
-            axis = int(np.argmax([side if side > d else 0 for side, d in zip(size, divisor)]))
-            size[axis] -= divisor[axis]
+    if math.prod(patch) > limit:
+        patch = _within(limit, typical, divisor)
         reason = f"the largest near the image's proportions within sampling.max_patch_voxels for each part: {limit}"
-    return tuple(int(side) for side in size), reason
+    while (fits := budget.voxels(patch)) < math.prod(patch):
+        smaller = _within(fits, typical, divisor)
+        if smaller == patch:
+            break
+        patch, reason = (
+            smaller,
+            f"near the image's proportions, made smaller until {budget.fewest_said} fit into memory",
+        )
+    return patch, reason
+
+
+def _within(limit: float, typical: np.ndarray, divisor: tuple[int, ...]) -> tuple[int, ...]:
+    """Patch of at most `limit` voxels, made from the typical image by shortening its longest side step by step."""
+    size = [max(d, side // d * d) for side, d in zip(typical.astype(int).tolist(), divisor)]
+    while math.prod(size) > limit and any(side > d for side, d in zip(size, divisor)):
+        axis = int(np.argmax([side if side > d else 0 for side, d in zip(size, divisor)]))
+        size[axis] -= divisor[axis]
+    return tuple(size)

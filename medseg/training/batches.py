@@ -39,6 +39,7 @@ def batches(
     context: Any,
     bounds: tuple[int, ...],
     *,
+    batch_size: int,
     first_step: int,
 ) -> Iterator[Batch]:
     """Yield (image, target) of each step from `first_step` on, on the team's device.
@@ -46,8 +47,8 @@ def batches(
     Sample numbers go on where a checkpoint stopped. Each data group takes its share of a batch, each process (or slab)
     its rows, `bounds`, of every sample.
     """
-    numbers = _numbers(len(samples), settings.batch_size, team, first_step)
-    size = settings.batch_size // team.layout.data
+    numbers = _numbers(len(samples), batch_size, team, first_step)
+    size = batch_size // team.layout.data
     if team.layout.slabs > 1:
         yield from _in_turn(samples, team, context, bounds, numbers, size)
         return

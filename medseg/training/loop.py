@@ -75,8 +75,9 @@ def fit(
         torch.manual_seed(child_seed(settings.seed, "group", team.data_rank, state.step))
     last_step = _last_step(settings, plan)
     source = batches(
-        samples, settings, team, context, team.bounds(plan.patch_size[0], plan.row_step), first_step=state.step
-    )
+        samples, settings, team, context, team.bounds(plan.patch_size[0], plan.row_step),
+        batch_size=plan.batch_size, first_step=state.step,
+    )  # fmt: skip
     log = TrainingLog(run, first_step=state.step, tensorboard=settings.tensorboard) if team.is_first else None
     clock = _Clock(state.seconds)
 

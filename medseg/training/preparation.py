@@ -26,9 +26,31 @@ SPACING_CASES = 50  # enough for a median
 
 
 def prepare_training(
-    pipeline: Pipeline, manifest: Manifest, splits: dict[str, str], *, workers: int
+    pipeline: Pipeline,
+    manifest: Manifest,
+    splits: dict[str, str],
+    *,
+    workers: int,
+    device: str = "cpu",
+    plan: Plan | None = None,
+    estimate: bool = False,
 ) -> tuple[dict[str, CaseStore], Plan, dict[str, str]]:
-    """Fill the cache for the training and validation cases and plan; the test part stays closed."""
+    """Fill the cache for the training and validation cases and plan; the test part stays closed.
+
+    Parameters
+    ----------
+    device : {'cpu', 'cuda'}
+        Kind of device that trains, for its memory.
+    plan : Plan, optional
+        One that was made already, and is given back.
+    estimate : bool
+        Estimate the memory of a step even where no choice depends on it.
+
+    Returns
+    -------
+    stores, plan, left_out : dict, Plan, dict
+        The cases of each part; the plan; why a case is left out.
+    """
     check_annotations(manifest.cases)
     parts: dict[str, list[Case]] = {"train": [], "val": []}
     for case in manifest.cases:
@@ -65,7 +87,11 @@ def prepare_training(
     shapes, positives = case_facts(stores["train"])
     if positives and all(positives) and classifier is None:
         logger.warning("no training case is without a lesion: false alarms on normal images cannot be learned away")
-    plan = make_plan(pipeline, shapes, positives, spacing_mm=spacing, spacing_reason=reason)
+    if plan is not None:
+        return stores, plan, failures
+    plan = make_plan(
+        pipeline, shapes, positives, spacing_mm=spacing, spacing_reason=reason, device=device, estimate=estimate
+    )
     if classifier is not None:
         weights, reason = plan_class_weights(classifier, pipeline.classes, stores["train"])
         plan = plan.with_choice(reason, class_weights=weights)

@@ -1,8 +1,8 @@
 """Settings of the training loop. Free of torch."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
 
 from medseg.config_base import Settings
 
@@ -21,7 +21,15 @@ class TrainingSettings(Settings):
     max_minutes: float | None = Field(
         None, gt=0, description="end after this much training time; the learning rate then falls by the clock"
     )
-    batch_size: int = Field(8, ge=1, description="samples a step")
+    batch_size: PositiveInt | Literal["auto"] = Field(
+        8, description="samples a step; auto: what the memory holds, at most 5 % of the training voxels"
+    )
+    memory_mb: float | None = Field(
+        None,
+        gt=0,
+        description="memory of the device, 10^6 bytes: a planned batch or patch stays well within, a step estimated to "
+        "need more is refused; null: no limit (batch_size auto: the GPU's memory, or half of the host's)",
+    )
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="sgd: Nesterov momentum 0.99")
     learning_rate: float = Field(1e-3, gt=0, description="highest learning rate")
     weight_decay: float = Field(1e-2, ge=0, description="decay of convolution and dense weights")
@@ -53,6 +61,14 @@ class TrainingSettings(Settings):
     )
     max_bad_steps: int = Field(50, ge=1, description="stop after this many steps in a row whose loss is not finite")
     tensorboard: bool = Field(True, description="also write the log for TensorBoard")
+
+    @field_validator("batch_size", mode="wrap")
+    @classmethod
+    def _number_or_auto(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError:
+            raise ValueError("a whole number from 1 on, or auto") from None
 
     @model_validator(mode="after")
     def _ends(self) -> "TrainingSettings":

@@ -114,12 +114,15 @@ def _train(
     if pipeline.training.deterministic:
         torch.use_deterministic_algorithms(True)
     splits = _splits(manifest, pipeline, run, fold, resume=resume)
-    if not team.is_alone:  # the others then find the cache filled
-        team.led(lambda: prepare_training(pipeline, manifest, splits, workers=workers)[2])
+    made = read_plan(run / "plan.json") if resume else None
+
+    def prepare() -> tuple[dict[str, CaseStore], Plan, dict[str, str]]:
+        return prepare_training(pipeline, manifest, splits, workers=workers, device=team.device.type, plan=made)
+
+    if not team.is_alone:  # the others then find the cache filled, and take the first one's plan
+        made = team.led(lambda: prepare()[1])
     with busy(), nullcontext() if team.is_alone else _quietly():  # the first has said what there is to say
-        stores, plan, left_out = prepare_training(pipeline, manifest, splits, workers=workers)
-    if resume:
-        plan = read_plan(run / "plan.json")
+        stores, plan, left_out = prepare()
     detector = build_detector(pipeline.detector, pipeline.classes, class_weights=plan.class_weights)
     network = network_for(pipeline, plan, detector).to(team.device)
     samples = training_samples(pipeline, stores["train"], detector, plan)
