@@ -43,7 +43,7 @@ CASES: dict[str, tuple[dict, dict, tuple[int, ...], int]] = {
     "densenet201_3d": ({"name": "densenet", "depth": 201}, LABELS, (32, 32, 32), 2),
     "small_cnn": ({"name": "small_cnn"}, LABELS, (28, 28), 128),
     "small_cnn_deep": (
-        {"name": "small_cnn", "filters": [16, 16, 32, 32], "pool_every": 2, "hidden": [128], "norm": True, "dropout": 0.3},
+        {"name": "small_cnn", "filters": [16, 16, 32, 32], "pool_every": 2, "hidden": [128], "norm": True},
         LABELS, (28, 28), 32,
     ),
 }  # fmt: skip
