@@ -7,6 +7,7 @@ import torch
 from monai.networks.nets import DenseNet121, DenseNet169, DenseNet201, DenseNet264, DynUNet
 
 from medseg.errors import ConfigError
+from medseg.networks.densenet import with_stride
 from medseg.networks.settings import DenseNetSettings, SmallCnnSettings, UNetSettings
 from medseg.networks.small_cnn import SmallCnn
 
@@ -74,8 +75,8 @@ def build_network(
     if isinstance(settings, DenseNetSettings):
         if min(patch_size) < 32:
             raise ConfigError(f"network.name=densenet needs images of at least 32 voxels a side, found {patch_size}")
-        densenet = DENSENETS[settings.depth]
-        return densenet(dimensions, in_channels, out_channels, dropout_prob=settings.dropout)
+        densenet = DENSENETS[settings.depth](dimensions, in_channels, out_channels, dropout_prob=settings.dropout)
+        return with_stride(densenet, settings.stride)
     if dimensions != 2:
         raise ConfigError("network.name=small_cnn takes two-dimensional images: set input.dimensions=2")
     return SmallCnn(settings, in_channels=in_channels, out_channels=out_channels, image_size=tuple(patch_size))

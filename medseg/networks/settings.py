@@ -26,6 +26,9 @@ class DenseNetSettings(Settings):
 
     name: Literal["densenet"] = Field("densenet", description="the network")
     depth: Literal[121, 169, 201, 264] = Field(121, description="number of layers")
+    stride: Literal[32, 16, 8] = Field(
+        32, description="voxels between places of the last features: less than 32 locates better and needs more memory"
+    )
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in each dense layer")
 
 

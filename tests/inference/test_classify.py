@@ -87,7 +87,7 @@ def test_the_peak_lies_in_the_square_that_only_labels_told_of(run, tmp_path):
 def test_the_peak_of_a_densenet_lies_in_the_square(tmp_path):
     data = make_squares(tmp_path / "data", side=128, square=40)
     overrides = (
-        *OVERRIDES, "network={name: densenet, depth: 121}", "detector.activation_map=cam", "input.size=128",
+        *OVERRIDES, "network={name: densenet, depth: 121, stride: 16}", "detector.activation_map=cam", "input.size=128",
         "sampling.patch_size=[128,128]", "training.max_steps=40", "training.learning_rate=0.001",
         "training.validate_every_epochs=100", "training.max_validation_cases=8",
     )  # fmt: skip
