@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from medseg.config_base import Settings
-from medseg.data.channel_settings import ChannelRule, Registration, check_rules
+from medseg.data.channel_settings import ChannelRule, MissingChannel, Registration, check_rules, with_fallbacks
 
 __all__ = ["AugmentationSettings", "InputSettings", "IntensitySettings", "SamplingSettings"]
 
@@ -48,6 +48,12 @@ class InputSettings(Settings):
     series: tuple[ChannelRule, ...] = Field(
         (), description="which series of a DICOM study is which channel, one rule a channel; empty: one series a case"
     )
+    missing_channel: MissingChannel = Field(
+        "refuse",
+        description="a further channel that a case lacks, where its rule has no fallback of its own. refuse: the case "
+        "fails; zero: the network is given 0 after normalisation (of zscore the mean, else the lower end of the "
+        "scale), which it learns with augmentation.channel_dropout",
+    )
     registration: Registration = Field(
         "none",
         description="rigid: move each further channel onto the first (volumes only); none: trust the positions "
@@ -83,6 +89,11 @@ class InputSettings(Settings):
         if self.registration != "none" and self.channels == 1:
             raise ValueError(f"registration {self.registration} needs further channels, found one channel")
         return self
+
+    @property
+    def channel_rules(self) -> tuple[ChannelRule, ...]:
+        """The rules of `series`, each with what stands for its channel where that is missing."""
+        return with_fallbacks(self.series, self.missing_channel)
 
     @property
     def network_channels(self) -> int:
@@ -127,6 +138,13 @@ class AugmentationSettings(Settings):
     brightness: float = Field(0.2, ge=0, description="largest relative change of brightness and contrast")
     gamma: tuple[float, float] = Field((0.7, 1.5), description="range of the gamma curve")
     blur: float = Field(1.0, ge=0, description="largest Gaussian blur, in voxels")
+    channel_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="probability with which each channel but the first is replaced by 0, as one that is missing "
+        "(input.missing_channel); above 0, channels that a training case lacks stay exactly 0 too",
+    )
 
     @field_validator("gamma")
     @classmethod
