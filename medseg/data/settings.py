@@ -22,8 +22,10 @@ class IntensitySettings(Settings):
     low: float = Field(-1000.0, description="lower end for window and range, in units of the image (HU for CT)")
     high: float = Field(400.0, description="upper end for window and range, in units of the image")
     percentiles: tuple[float, float] = Field((0.5, 99.5), description="for method percentile, in percent")
-    foreground: Literal["all", "above_zero"] = Field(
-        "all", description="which voxels the statistics are taken over; above_zero for skull-stripped brains"
+    foreground: Literal["all", "above_zero", "above_mean"] = Field(
+        "all",
+        description="which voxels the statistics are taken over; above_zero for skull-stripped brains; above_mean for "
+        "bodies in air that is not 0, such as MR of the abdomen",
     )
 
     @model_validator(mode="after")
