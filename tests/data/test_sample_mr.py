@@ -124,6 +124,13 @@ def test_an_organ_without_room_gets_fewer_nodules():
     assert draw_nodules(organ, (1, 1, 1), 5, np.random.default_rng(0), diameters_mm=(10, 12)) == []
 
 
+def test_kinds_take_turns_so_that_a_few_exams_hold_all():
+    organ, _ = organ_and_phases()
+    for seed in range(3):
+        nodules = draw_nodules(organ, SPACING, 4, np.random.default_rng(seed), diameters_mm=(8, 10))
+        assert sorted(nodule.kind for nodule in nodules) == ["hypervascular"] * 2 + ["hypovascular"] * 2
+
+
 def test_normalised_images_are_refused():
     organ, phases = organ_and_phases()
     with pytest.raises(ImageError, match="phase native: the median grey value"):

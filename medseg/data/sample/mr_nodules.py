@@ -107,10 +107,11 @@ def draw_nodules(
     """
     depth = ndimage.distance_transform_edt(np.pad(organ, 1), sampling=spacing_mm)[1:-1, 1:-1, 1:-1]
     nodules: list[Nodule] = []
+    first = int(random.integers(len(kinds)))
     for _ in range(TRIES):
         if len(nodules) == number:
             break
-        kind = kinds[int(random.integers(len(kinds)))]
+        kind = kinds[(first + len(nodules)) % len(kinds)]  # in turn, so that a few exams hold all
         shape = random_shape(random.uniform(*diameters_mm), random.uniform(0, irregularity), random)
         places = np.flatnonzero(depth > shape.reach_mm + BETWEEN_MM)
         strength = random.uniform(0.7, 1.3)
