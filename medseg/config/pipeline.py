@@ -58,6 +58,8 @@ class Pipeline(Settings):
         batch = self.training.batch_size
         if batch != "auto" and batch % self.layout.data:
             raise ValueError(f"training.batch_size={batch} is no multiple of layout.data={self.layout.data}")
+        if self.drawing.channel > self.input.channels:
+            raise ValueError(f"drawing.channel={self.drawing.channel}: there are {self.input.channels} channel(s)")
         patch = self.sampling.patch_size
         if patch is not None and len(patch) != self.input.dimensions:
             raise ValueError(

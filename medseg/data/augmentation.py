@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medseg.data.augmentation_channels import draw_dropped, dropped
 from medseg.data.augmentation_geometry import affine_matrix, flipped, moved
 from medseg.data.augmentation_grey import blurred, brightened, curved, noisy
 from medseg.data.rows import Rows
@@ -33,6 +34,8 @@ class Change:
     factor, offset : float
         Contrast and brightness.
     gamma : float
+    dropped : tuple of int
+        Channels that become 0.
     """
 
     flip_axes: tuple[int, ...] = ()
@@ -43,6 +46,7 @@ class Change:
     factor: float = 1.0
     offset: float = 0.0
     gamma: float = 1.0
+    dropped: tuple[int, ...] = ()
 
     def image(self, rows: Rows) -> Rows:
         """Change an image of float32."""
@@ -53,7 +57,9 @@ class Change:
             rows = blurred(rows, self.blur)
         if self.factor != 1 or self.offset:
             rows = brightened(rows, factor=self.factor, offset=self.offset)
-        return rows if self.gamma == 1 else curved(rows, self.gamma)
+        if self.gamma != 1:
+            rows = curved(rows, self.gamma)
+        return dropped(rows, self.dropped) if self.dropped else rows
 
     def instances(self, rows: Rows) -> Rows:
         """Move lesion numbers as the image is moved."""
@@ -76,10 +82,12 @@ class Augmentation:
     settings : AugmentationSettings
     patch_size : tuple of int
         (y, x) or (z, y, x); the shift is a share of it.
+    n_channels : int
+        Images of a case; the network may be given each several times over.
     """
 
-    def __init__(self, settings: AugmentationSettings, patch_size: tuple[int, ...]) -> None:
-        self._settings, self._patch_size = settings, patch_size
+    def __init__(self, settings: AugmentationSettings, patch_size: tuple[int, ...], *, n_channels: int = 1) -> None:
+        self._settings, self._patch_size, self._n_channels = settings, patch_size, n_channels
         axes = "zyx"[-len(patch_size) :]
         self._flip_axes = [axes.index(name) for name in settings.flip_axes if name in axes]
 
@@ -99,6 +107,8 @@ class Augmentation:
             factor=1 + _either_way(random, settings.brightness) if random.random() < p else 1.0,
             offset=_either_way(random, settings.brightness) if random.random() < p else 0.0,
             gamma=random.uniform(*settings.gamma) if random.random() < p else 1.0,
+            # last, so that what is drawn before is the same without it
+            dropped=draw_dropped(random, self._n_channels, settings.channel_dropout),
         )
 
     def _matrix(self, random: np.random.Generator) -> np.ndarray:

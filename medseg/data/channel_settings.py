@@ -1,16 +1,27 @@
 """Settings of which series of a study becomes which channel. Free of torch."""
 
 import re
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from medseg.config_base import Settings
 
-__all__ = ["ZEROS", "ChannelRule", "Registration", "check_rules"]
+__all__ = [
+    "ZEROS",
+    "ChannelRule",
+    "MissingChannel",
+    "Registration",
+    "channel_names",
+    "check_rules",
+    "fallback_of",
+    "with_fallbacks",
+]
 
 ZEROS = "zeros"  # the fallback that is no channel
 Registration = Literal["none", "rigid"]
+MissingChannel = Literal["refuse", "zero"]
 
 
 class ChannelRule(Settings):
@@ -93,3 +104,25 @@ def check_rules(rules: tuple[ChannelRule, ...], channels: int) -> None:
                 f"({', '.join(earlier)})"
             )
         earlier.append(rule.name)
+
+
+def channel_names(rules: Sequence[ChannelRule], n_channels: int) -> list[str]:
+    """Names of the channels: those of the rules, or of the manifest's columns where there are none."""
+    return [rule.name for rule in rules] or ["image", *(f"image_{n}" for n in range(2, n_channels + 1))]
+
+
+def fallback_of(rules: Sequence[ChannelRule], number: int, missing_channel: MissingChannel) -> str | None:
+    """What stands for channel `number` (from 0) where it is missing; None: the case fails.
+
+    A rule's own fallback goes before what holds for all channels. The first, on whose grid the others lie, has none.
+    """
+    own = rules[number].fallback if rules else None
+    return ZEROS if own is None and number > 0 and missing_channel == "zero" else own
+
+
+def with_fallbacks(rules: Sequence[ChannelRule], missing_channel: MissingChannel) -> tuple[ChannelRule, ...]:
+    """Return the rules with what holds for all channels written into each."""
+    return tuple(
+        rule.model_copy(update={"fallback": fallback_of(rules, number, missing_channel)})
+        for number, rule in enumerate(rules)
+    )

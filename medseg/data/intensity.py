@@ -48,7 +48,7 @@ def scale_of(parts: Parts, settings: IntensitySettings) -> Scale:
     ----------
     parts : callable
         Returns the channel as arrays of the shape (z, y, x): one, or the slabs of a volume that is never held whole.
-        Called once, for percentiles three times.
+        Called once, for percentiles three times; once more for a foreground above the mean.
 
     Raises
     ------
@@ -56,23 +56,28 @@ def scale_of(parts: Parts, settings: IntensitySettings) -> Scale:
         When values are not finite, or the channel or its foreground is constant.
     """
     every, foreground = _Moments(), _Moments()
-    above_zero = settings.foreground == "above_zero"
+    above_zero, above_mean = (settings.foreground == name for name in ("above_zero", "above_mean"))
     for row in _rows(parts):
         every.add(row, spread=not above_zero)
         if above_zero:
             foreground.add(row[row > 0])
+    least = every.mean if above_mean else 0.0  # a body in air: the mask of TorchIO's ZNormalization.mean
+    if above_mean:
+        for row in _rows(parts):
+            foreground.add(row[row.astype(np.float64) > least])
     if every.low == every.high:
         raise ImageError(f"the image is {'constant' if every.low else 'all zero'}: there is nothing to see in it")
     if settings.method in ("window", "range"):
         limits = (0.0, 1.0) if settings.method == "window" else None
         return Scale(zero=settings.low, width=settings.high - settings.low, limits=limits)
-    chosen = foreground if above_zero else every
+    chosen = foreground if above_zero or above_mean else every
     if chosen.count == 0 or chosen.low == chosen.high:
         raise ImageError("the image is constant inside the foreground: there is nothing to see in it")
     if settings.method == "percentile":
 
         def values() -> Iterator[np.ndarray]:
-            yield from (row[row > 0] if above_zero else row for row in _rows(parts))
+            inside = above_zero or above_mean
+            yield from (row[row.astype(np.float64) > least] if inside else row for row in _rows(parts))
 
         low, high = percentiles(values, settings.percentiles)
         return Scale(zero=low, width=max(high - low, LEAST_WIDTH), limits=(-0.5, 1.5))

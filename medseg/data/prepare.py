@@ -76,7 +76,7 @@ def _prepare(
         raise OutputError(f"{output}: was prepared from another source; choose another folder")
     if not stamp.is_file() and (output / "dataset.csv").is_file() and output.resolve() != source.resolve():
         raise OutputError(f"{output}: already holds a data set that `prepare` did not make; choose another folder")
-    cases, refused = find_cases(source, output, pseudonyms, () if settings is None else settings.series)
+    cases, refused = find_cases(source, output, pseudonyms, () if settings is None else settings.channel_rules)
     check_annotations(cases)
     if not stamp.is_file():
         pseudonyms.save({})  # before what is written with its key

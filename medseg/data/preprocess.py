@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medseg.data.channel_settings import fallback_of
 from medseg.data.intensity import scale_of
 from medseg.data.resample import Box, canonical_grid, resample, resized_grid, respaced_grid
 from medseg.data.settings import InputSettings, IntensitySettings
@@ -81,7 +82,7 @@ def check_channels(found: int, settings: InputSettings) -> None:
 
 def _stands_for_missing(number: int, channel: np.ndarray, settings: InputSettings) -> bool:
     """Whether these are the zeros that stand for a missing channel: `stack_channels` refuses images that are zero."""
-    return bool(settings.series) and settings.series[number].fallback is not None and not channel.any()
+    return fallback_of(settings.series, number, settings.missing_channel) is not None and not channel.any()
 
 
 class Occupied:

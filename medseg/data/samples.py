@@ -5,13 +5,15 @@ rows can be made alone, processes that share a sample never hold the whole.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from medseg.data.augmentation import Augmentation
+from medseg.data.augmentation import Augmentation, Change
+from medseg.data.augmentation_channels import missing_of
 from medseg.data.cache import CachedCase
 from medseg.data.patches import count_lesion_voxels, crop_or_pad, lesion_boxes, pick_lesion_voxel
 from medseg.data.rows import Rows, collect, kept, row_blocks
@@ -48,6 +50,8 @@ class TrainingSamples(Dataset):
         Its cases are drawn from.
     patch_size : tuple of int
         (y, x) or (z, y, x) in working voxels.
+    n_channels : int
+        Images of a case; an image of the store holds each once, or several times over (mirrored).
     """
 
     def __init__(
@@ -61,18 +65,22 @@ class TrainingSamples(Dataset):
         positives: list[bool],
         length: int,
         seed: int,
+        n_channels: int = 1,
     ) -> None:
         self._store, self._encoder, self._seed = store, encoder, seed
         self._names = [case.case_id for case in store.cases]
         self._patch_size, self._sampling = patch_size, sampling
         self._size = (1,) * (3 - len(patch_size)) + patch_size  # (z, y, x)
-        self._augmentation = Augmentation(augmentation, patch_size)
+        self._augmentation = Augmentation(augmentation, patch_size, n_channels=n_channels)
+        self._n_channels = n_channels
+        self._drops_channels = augmentation.enabled and augmentation.channel_dropout > 0
         flags = np.array(positives)
         self._with, self._without = np.flatnonzero(flags), np.flatnonzero(~flags)
         self._length = length
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
         self._lesion_counts: dict[str, np.ndarray] = {}  # what needs a pass over a whole case is found once
         self._minima: dict[str, np.ndarray] = {}
+        self._missing: dict[str, tuple[int, ...]] = {}
 
     def __len__(self) -> int:
         return self._length
@@ -104,7 +112,7 @@ class TrainingSamples(Dataset):
         random = np.random.default_rng(child_seed(self._seed, "sample", index))
         case = self._store[self._names[self._case_of(index, random)]]
         corner = self._corner(case, random)
-        change = self._augmentation.draw(int(random.integers(2**31)))
+        change = self._without_channels(self._augmentation.draw(int(random.integers(2**31))), case)
         image = change.image(self._patch(case.image, corner, self._minimum(case, corner)))
         instances = kept(change.instances(self._patch(case.instances[None], corner, np.zeros(1, case.instances.dtype))))
 
@@ -118,6 +126,15 @@ class TrainingSamples(Dataset):
             numbers, case.class_of, case.label, labels=case.labels, first_row=start, boxes=boxes
         )
         return collect(image, start, stop).numpy(), target
+
+    def _without_channels(self, change: Change, case: CachedCase) -> Change:
+        """Take channels away in all their copies, and keep those that the case lacks free of noise."""
+        if not self._drops_channels:
+            return change
+        if case.case_id not in self._missing:
+            self._missing[case.case_id] = missing_of(case.image)
+        copies = {number for number in range(len(case.image)) if number % self._n_channels in change.dropped}
+        return replace(change, dropped=tuple(sorted(copies | set(self._missing[case.case_id]))))
 
     def _case_of(self, index: int, random: np.random.Generator) -> int:
         fraction = self._sampling.positive_fraction

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from medseg.config_base import Settings
-from medseg.data.channel_settings import ChannelRule, Registration, check_rules
+from medseg.data.channel_settings import ChannelRule, MissingChannel, Registration, check_rules, with_fallbacks
 
 __all__ = ["AugmentationSettings", "InputSettings", "IntensitySettings", "SamplingSettings"]
 
@@ -22,8 +22,10 @@ class IntensitySettings(Settings):
     low: float = Field(-1000.0, description="lower end for window and range, in units of the image (HU for CT)")
     high: float = Field(400.0, description="upper end for window and range, in units of the image")
     percentiles: tuple[float, float] = Field((0.5, 99.5), description="for method percentile, in percent")
-    foreground: Literal["all", "above_zero"] = Field(
-        "all", description="which voxels the statistics are taken over; above_zero for skull-stripped brains"
+    foreground: Literal["all", "above_zero", "above_mean"] = Field(
+        "all",
+        description="which voxels the statistics are taken over; above_zero for skull-stripped brains; above_mean for "
+        "bodies in air that is not 0, such as MR of the abdomen",
     )
 
     @model_validator(mode="after")
@@ -47,6 +49,12 @@ class InputSettings(Settings):
     channels: int = Field(1, ge=1, description="images of one case that are stacked (image, image_2, ...)")
     series: tuple[ChannelRule, ...] = Field(
         (), description="which series of a DICOM study is which channel, one rule a channel; empty: one series a case"
+    )
+    missing_channel: MissingChannel = Field(
+        "refuse",
+        description="a further channel that a case lacks, where its rule has no fallback of its own. refuse: the case "
+        "fails; zero: the network is given 0 after normalisation (of zscore the mean, else the lower end of the "
+        "scale), which it learns with augmentation.channel_dropout",
     )
     registration: Registration = Field(
         "none",
@@ -83,6 +91,11 @@ class InputSettings(Settings):
         if self.registration != "none" and self.channels == 1:
             raise ValueError(f"registration {self.registration} needs further channels, found one channel")
         return self
+
+    @property
+    def channel_rules(self) -> tuple[ChannelRule, ...]:
+        """The rules of `series`, each with what stands for its channel where that is missing."""
+        return with_fallbacks(self.series, self.missing_channel)
 
     @property
     def network_channels(self) -> int:
@@ -127,6 +140,13 @@ class AugmentationSettings(Settings):
     brightness: float = Field(0.2, ge=0, description="largest relative change of brightness and contrast")
     gamma: tuple[float, float] = Field((0.7, 1.5), description="range of the gamma curve")
     blur: float = Field(1.0, ge=0, description="largest Gaussian blur, in voxels")
+    channel_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="probability with which each channel but the first is replaced by 0, as one that is missing "
+        "(input.missing_channel); above 0, channels that a training case lacks stay exactly 0 too",
+    )
 
     @field_validator("gamma")
     @classmethod

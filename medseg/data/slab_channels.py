@@ -6,9 +6,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from medseg.data.channel_settings import ZEROS
+from medseg.data.channel_settings import ZEROS, channel_names, fallback_of
 from medseg.data.settings import InputSettings
-from medseg.data.stacking import channel_notes, missing_note, stack_channels
+from medseg.data.stacking import channel_notes, missing_note, stack_as_asked
 from medseg.imaging.slabs import SlabReader, WholeSlabs, open_slabs
 from medseg.volume import Note, Volume
 
@@ -100,10 +100,9 @@ class CaseImages:
         return any(isinstance(reader, WholeSlabs) for reader in self._readers)
 
     def stacked(self) -> Volume:
-        """Read the images and stack them: see `stack_channels`."""
+        """Read the images and stack them: see `stack_as_asked`."""
         volumes = [None if reader is None else reader.volume() for reader in self._readers]
-        settings = self._settings
-        return stack_channels(volumes, self._case_id, rules=settings.series, registration=settings.registration)
+        return stack_as_asked(volumes, self._case_id, self._settings)
 
     def channels(self) -> SlabChannels | None:
         """Return the channels in slabs, or None where they have to be stacked whole.
@@ -115,11 +114,11 @@ class CaseImages:
             return SlabChannels(readers)
         if self._settings.registration != "none" or (rules and len(rules) != len(readers)):
             return None
-        names = [rule.name for rule in rules] or ["image", *(f"image_{n}" for n in range(2, len(readers) + 1))]
+        names = channel_names(rules, len(readers))
         missing = {}
         for number, reader in enumerate(readers):
             if reader is None:
-                fallback = rules[number].fallback if rules else None
+                fallback = fallback_of(rules, number, self._settings.missing_channel)
                 if fallback is None:
                     return None
                 readers[number] = None if fallback == ZEROS else readers[names.index(fallback)]

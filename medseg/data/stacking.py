@@ -5,7 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from medseg.data.channel_settings import ZEROS, ChannelRule, Registration
+from medseg.data.channel_settings import (
+    ZEROS,
+    ChannelRule,
+    MissingChannel,
+    Registration,
+    channel_names,
+    fallback_of,
+)
 from medseg.data.registration import RigidMotion, register_rigid
 from medseg.data.resample import resample
 from medseg.data.settings import InputSettings
@@ -13,7 +20,7 @@ from medseg.errors import GeometryError, ImageError
 from medseg.imaging import read
 from medseg.volume import Grid, Note, Volume
 
-__all__ = ["channel_notes", "missing_note", "read_channels", "stack_channels"]
+__all__ = ["channel_notes", "missing_note", "read_channels", "stack_as_asked", "stack_channels"]
 
 LEAST_COVERED = 0.5  # of the first image by another channel: below it they show different things
 WELL_COVERED = 0.95  # below it the user is told
@@ -35,7 +42,15 @@ def read_channels(images: Sequence[str | None], case_id: str, settings: InputSet
         When one cannot be read, or they do not fit together: see `stack_channels`.
     """
     volumes = [None if image is None else read(image) for image in images]
-    return stack_channels(volumes, case_id, rules=settings.series, registration=settings.registration)
+    return stack_as_asked(volumes, case_id, settings)
+
+
+def stack_as_asked(volumes: Sequence[Volume | None], case_id: str, settings: InputSettings) -> Volume:
+    """Stack the images of one case as the settings of a pipeline ask: see `stack_channels`."""
+    return stack_channels(
+        volumes, case_id, rules=settings.series, registration=settings.registration,
+        missing_channel=settings.missing_channel,
+    )  # fmt: skip
 
 
 def stack_channels(
@@ -44,6 +59,7 @@ def stack_channels(
     *,
     rules: Sequence[ChannelRule] = (),
     registration: Registration = "none",
+    missing_channel: MissingChannel = "refuse",
 ) -> Volume:
     """Stack the images of one case as channels on the grid of the first.
 
@@ -57,6 +73,8 @@ def stack_channels(
         One a channel: the names of the channels, and what replaces a missing one.
     registration : {"none", "rigid"}
         Move each further image onto the first before it is resampled.
+    missing_channel : {"refuse", "zero"}
+        What becomes of a further channel that is missing where its rule has no fallback; zero: zeros stand for it.
 
     Returns
     -------
@@ -72,7 +90,7 @@ def stack_channels(
         When a volume is mixed with a projection, projections differ in size, an image covers less than half of the
         first, or registration is asked for projections.
     """
-    names = [rule.name for rule in rules] or ["image", *(f"image_{n}" for n in range(2, len(volumes) + 1))]
+    names = channel_names(rules, len(volumes))
     if len(names) != len(volumes):
         raise ImageError(
             f"case {case_id}: the pipeline takes {len(names)} channels ({', '.join(names)}), the case names "
@@ -87,7 +105,7 @@ def stack_channels(
     notes = list(first.notes)
     for number, (name, volume) in enumerate(zip(names[1:], volumes[1:]), start=1):
         if volume is None:
-            fallback = rules[number].fallback if rules else None
+            fallback = fallback_of(rules, number, missing_channel)
             arrays[name] = _instead(case_id, name, fallback, arrays)
             notes.append(missing_note(name, fallback))
         else:

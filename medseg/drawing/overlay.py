@@ -1,6 +1,6 @@
 """Original and result beside each other, lesions numbered."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from medseg.data.percentiles import percentiles
+from medseg.drawing.channel import channel_slabs, shown_channel
 from medseg.drawing.settings import DrawingSettings
 from medseg.imaging.objects.provenance import NOTICE
 from medseg.imaging.slabs import SlabReader, WholeSlabs
@@ -21,7 +22,6 @@ LARGEST = 4096  # pixels a side that a picture is enlarged to at most
 LEAST_RADIUS = 9  # pixels on the picture
 SCALE_BARS_MM = (100, 50, 20, 10, 5)
 DARKEST, BRIGHTEST = 0.5, 99.5  # percentiles of grey values that are black and white, unless a window is given
-SLAB_BYTES = 1 << 25  # of rows that are read at a time
 
 Slices = Callable[[int], np.ndarray]  # from the number of a slice to its voxels, shape (y, x)
 
@@ -47,8 +47,8 @@ def draw_overlay(
     Parameters
     ----------
     image : Volume or SlabReader
-        The input image; its first channel is shown. Of a reader the slices that are drawn are read, and without a
-        window all rows twice, in slabs, for their percentiles.
+        The input image; its channel `settings.channel` is shown. Of a reader the slices that are drawn are read, and
+        without a window all rows twice, in slabs, for their percentiles.
     findings : sequence of Finding
         The findings to draw, the best first; they are numbered in this order.
     lesions : sequence of Lesion, optional
@@ -63,10 +63,11 @@ def draw_overlay(
     """
     source = WholeSlabs(image) if isinstance(image, Volume) else image
     flips = _upside(source.grid)
-    window = settings.window if settings.window is not None else _grey_range(source)
+    channel = shown_channel(source, settings.channel)
+    window = settings.window if settings.window is not None else _grey_range(source, channel)
     chosen = _slices(source.grid, findings, lesions or (), settings.max_slices)
     # read in rising order, as compressed files want it
-    levels = {z: np.flip(grey_levels(source.read(z, z + 1)[0, 0], window), flips) for z in sorted(chosen)}
+    levels = {z: np.flip(grey_levels(source.read(z, z + 1)[channel, 0], window), flips) for z in sorted(chosen)}
     layers = [
         (lambda z, layer=layer: np.flip(layer(z), flips), colour)
         for layer, colour in ((reference_mask, settings.reference_colour), (mask, settings.found_colour))
@@ -96,14 +97,8 @@ class _Frame:
         return self.grid.unit == "px"
 
 
-def _grey_range(source: SlabReader) -> tuple[float, float]:
-    step = max(1, SLAB_BYTES // (4 * source.n_channels * source.grid.shape[1] * source.grid.shape[2]))
-
-    def slabs() -> Iterator[np.ndarray]:
-        for start in range(0, source.grid.shape[0], step):
-            yield source.read(start, min(start + step, source.grid.shape[0]))[0]
-
-    low, high = percentiles(slabs, [DARKEST, BRIGHTEST])
+def _grey_range(source: SlabReader, channel: int) -> tuple[float, float]:
+    low, high = percentiles(lambda: channel_slabs(source, channel), [DARKEST, BRIGHTEST])
     return low, high
 
 

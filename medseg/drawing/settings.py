@@ -21,5 +21,8 @@ class DrawingSettings(Settings):
     window: tuple[float, float] | None = Field(
         None, description="grey values that become black and white; null: 0.5 and 99.5 % of the image"
     )
+    channel: int = Field(
+        1, ge=1, description="image of the case that is shown, from 1; the first where that one is missing"
+    )
     max_slices: int = Field(6, ge=1, description="slices of a volume that are drawn, those of the best findings first")
     min_size: int = Field(384, ge=64, description="smaller images are enlarged by a whole factor to about this width")

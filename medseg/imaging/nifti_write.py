@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +51,22 @@ def write_nifti(path: Path, array: np.ndarray, grid: Grid, *, dtype: Any = None)
 
 def open_output(path: Path, n_bytes: int) -> AbstractContextManager[Any]:
     """Open a file for about `n_bytes`, which are compressed on the way where its name ends on ``.gz``."""
-    from isal import igzip, igzip_threaded
+    from isal import igzip_threaded
 
     if not path.name.lower().endswith(".gz"):  # a temporary path keeps its suffixes
         return path.open("wb")
     if n_bytes < WORTH_THREADS:
-        return igzip.open(path, "wb", compresslevel=LEVEL)
+        return _one_thread(path)
     return igzip_threaded.open(path, "wb", compresslevel=LEVEL, threads=THREADS)
+
+
+@contextmanager
+def _one_thread(path: Path) -> Iterator[Any]:
+    """Without name and time in the header, as the threads write it: the same image is the same bytes."""
+    from isal import igzip
+
+    with path.open("wb") as file, igzip.IGzipFile("", "wb", compresslevel=LEVEL, fileobj=file, mtime=0) as stream:
+        yield stream
 
 
 def _slabs(array: np.ndarray, dtype: np.dtype) -> Iterator[memoryview]:

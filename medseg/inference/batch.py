@@ -18,6 +18,7 @@ from medseg.errors import ConfigError, ImageError, ManifestError, MedsegError, O
 from medseg.files import exclusive, files_below
 from medseg.imaging import ImageSource, find_inputs
 from medseg.imaging.formats import split_member
+from medseg.inference.missing import log_missing, missing_channels
 from medseg.inference.model import Model
 from medseg.inference.prediction_folder import CaseRecord, PredictionFolder
 from medseg.inference.reading import CaseImage, read_ahead
@@ -162,6 +163,7 @@ def _predict_all(
     order = {item.case_id: number for number, item in enumerate(inputs)}
     records.sort(key=lambda record: order[record.case_id])
     folder.finish(records)
+    log_missing(records, model.pipeline.input)
     failures = {record.case_id: record.error for record in records if record.status == "failed"}
     return PredictResult(folder.path, len(records), failures)
 
@@ -184,7 +186,7 @@ def _inputs(model: Model, source: Path, subset: str, pseudonyms: Pseudonyms, *, 
     )
     if not found:
         raise ImageError(f"{source}: no image found; expected PNG, JPEG, NIfTI, NRRD, MHA or DICOM files")
-    rules = model.pipeline.input.series
+    rules = model.pipeline.input.channel_rules
     return _of_studies(found, rules, pseudonyms) if rules else [_of_source(item, pseudonyms) for item in found]
 
 
@@ -230,6 +232,7 @@ def _predict_one(
     began = time.monotonic()
     folder.begin(item.case_id)
     record = CaseRecord(case_id=item.case_id, patient_id=item.patient_id, operating_point=model.operating_point)
+    record.missing_channels = missing_channels(item.images, model.pipeline.input)
     if model.splits.get(item.case_id) == "train" or item.patient_id in model.training_patients:
         record.training_case = True
     elif item.case is not None:  # of a bare file it is not known whose it is

@@ -15,7 +15,7 @@ __all__ = ["CASE_COLUMNS", "CLASS_SCORES", "CaseRecord", "PredictionFolder"]
 
 CASE_COLUMNS = (
     "case_id", "patient_id", "status", "error", "score", "n_findings", "seconds", "predicted_label", "training_case",
-    "warnings",
+    "warnings", "missing_channels",
 )  # fmt: skip
 CLASS_SCORES = "class_scores.csv"
 CLASS_SCORE_COLUMNS = ("case_id", "class", "score")
@@ -41,6 +41,8 @@ class CaseRecord:
         Probability of each class, of a classifier.
     warnings : list of str
         What the reader of the image did that the user should know.
+    missing_channels : list of str
+        Names of the channels that the case lacks, of which something else stands.
     """
 
     case_id: str
@@ -57,6 +59,7 @@ class CaseRecord:
     findings: list[Finding] = field(default_factory=list)
     class_scores: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    missing_channels: list[str] = field(default_factory=list)
 
     def case_row(self) -> dict[str, Any]:
         """Row of ``cases.csv``."""
@@ -64,6 +67,7 @@ class CaseRecord:
         row["n_findings"] = sum(finding.score >= self.operating_point for finding in self.findings)
         row["training_case"] = None if self.training_case is None else int(self.training_case)
         row["warnings"] = "; ".join(self.warnings)
+        row["missing_channels"] = "; ".join(self.missing_channels)
         if self.status != "ok":
             row["score"] = row["n_findings"] = None
         return row

@@ -146,4 +146,5 @@ def training_samples(pipeline: Pipeline, store: CaseStore, detector: Any, plan: 
     return TrainingSamples(
         store, detector, patch_size=plan.patch_size, sampling=pipeline.sampling, augmentation=pipeline.augmentation,
         positives=case_facts(store)[1], length=length, seed=child_seed(settings.seed, "samples"),
+        n_channels=pipeline.input.channels,
     )  # fmt: skip

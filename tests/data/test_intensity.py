@@ -11,14 +11,15 @@ VALUES = np.random.default_rng(0).normal(40, 60, (9, 12, 10)).astype(np.float32)
 SETTINGS = [
     IntensitySettings(method=method, foreground=foreground, low=-20, high=90)
     for method in ("zscore", "percentile", "window", "range")
-    for foreground in ("all", "above_zero")
+    for foreground in ("all", "above_zero", "above_mean")
 ]
 
 
 def truth(values, settings):
     """The definition, in float64 and at once."""
     values = values.astype(np.float64)
-    inside = values > 0 if settings.foreground == "above_zero" else np.ones(values.shape, bool)
+    least = {"all": -np.inf, "above_zero": 0.0, "above_mean": values.mean()}[settings.foreground]
+    inside = values > least
     if settings.method in ("window", "range"):
         scaled = (values + 20) / 110
         return np.clip(scaled, 0, 1) if settings.method == "window" else scaled
@@ -26,7 +27,7 @@ def truth(values, settings):
         low, high = np.percentile(values[inside], (0.5, 99.5))
         return np.clip((values - low) / (high - low), -0.5, 1.5)
     scaled = (values - values[inside].mean()) / values[inside].std()
-    return np.where(inside, scaled, min(scaled.min(), -3))
+    return np.where(inside, scaled, min(scaled.min(), -3)) if settings.foreground == "above_zero" else scaled
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: f"{s.method} {s.foreground}")
@@ -60,3 +61,16 @@ def test_a_foreground_without_contrast():
     for values in ([[[-1, 5]], [[0, 5]]], [[[-1, -2]], [[0, -5]]]):
         with pytest.raises(ImageError, match="inside the foreground"):
             scale_of(lambda values=values: [np.float32(values)], IntensitySettings(foreground="above_zero"))
+
+
+def test_noise_of_the_air_does_not_count_to_the_body():
+    """Three quarters of the volume are air with noise above 0: the body keeps mean 0 and deviation 1."""
+    random = np.random.default_rng(0)
+    values = np.abs(random.normal(0, 4, (8, 20, 20))).astype(np.float32)
+    body = np.zeros(values.shape, bool)
+    body[:, 5:15, 5:15] = True
+    values[body] = random.normal(200, 20, body.sum())
+    settings = IntensitySettings(method="zscore", foreground="above_mean")
+    scaled = scale_of(lambda: [values], settings).apply(values)
+    assert (scaled[body].mean(), scaled[body].std()) == pytest.approx((0, 1), abs=1e-4)
+    assert scaled[~body].max() < -8

@@ -66,3 +66,18 @@ def test_the_slice_of_the_best_finding_is_shown():
     settings = DrawingSettings(min_size=64, window=(0, 1000), max_slices=1)
     grey = np.asarray(draw_overlay(volume, [found(40, 40, 18.0, "mm", 10)], settings=settings).convert("L"))
     assert grey[30, 60] == 127
+
+
+def test_the_channel_that_is_asked_for_is_shown_and_the_first_where_it_is_missing():
+    """A block is in the second of three channels alone, the third is missing."""
+    grid = Grid((2, 70, 80), np.eye(4))
+    array = np.zeros((3, *grid.shape), np.float32)
+    array[0] = 100
+    array[1, :, :30, :30] = 200
+    for channel, level in ((1, 127), (2, 255), (3, 127)):
+        settings = DrawingSettings(min_size=64, window=(0, 200), channel=channel)
+        picture = np.asarray(draw_overlay(Volume(array, grid), [], settings=settings).convert("L"))
+        assert picture[20, 20] == level
+    settings = DrawingSettings(min_size=64, channel=2)  # black and white from the channel that is shown
+    picture = np.asarray(draw_overlay(Volume(array, grid), [], settings=settings).convert("L"))
+    assert (picture[20, 20], picture[60, 60]) == (255, 0)

@@ -103,6 +103,7 @@ def test_parts_of_a_volume_need_less():
 @pytest.mark.parametrize(
     ("name", "shape"),
     [("brain_infarct", (1, 192, 160)), ("chest_xray_nodule", (1, 256, 256)), ("ct_lung_nodule", (100, 200, 200)),
+     ("liver_mr_nodule", (80, 200, 250)),
      ("mnist_cnn", (1, 28, 28)), ("mnist_cnn6", (1, 28, 28))],
 )  # fmt: skip
 def test_shipped_pipelines_keep_their_numbers(name, shape):
