@@ -13,17 +13,22 @@ __all__ = ["AugmentationSettings", "InputSettings", "IntensitySettings", "Sampli
 class IntensitySettings(Settings):
     """How grey values are brought to a common scale."""
 
-    method: Literal["zscore", "percentile", "window", "range"] = Field(
+    method: Literal["zscore", "percentile", "window", "range", "ct", "auto"] = Field(
         "zscore",
         description="zscore: mean 0, standard deviation 1 over the foreground; percentile: the given percentiles of "
         "the foreground become 0 and 1; window: `low` and `high` become 0 and 1 and the rest is clipped (CT); "
-        "range: `low` and `high` become 0 and 1 without clipping",
+        "range: `low` and `high` become 0 and 1 without clipping; ct: clipped to `low` and `high`, then minus `mean`, "
+        "divided by `deviation`; auto: planned from the modality and the grey values of the training cases",
     )
-    low: float = Field(-1000.0, description="lower end for window and range, in units of the image (HU for CT)")
-    high: float = Field(400.0, description="upper end for window and range, in units of the image")
+    low: float = Field(-1000.0, description="lower end for window, range and ct, in units of the image (HU for CT)")
+    high: float = Field(400.0, description="upper end for window, range and ct, in units of the image")
+    mean: float = Field(0.0, description="for ct: what becomes 0, in units of the image")
+    deviation: float = Field(1.0, gt=0, description="for ct: the difference that becomes 1, in units of the image")
     percentiles: tuple[float, float] = Field((0.5, 99.5), description="for method percentile, in percent")
-    foreground: Literal["all", "above_zero"] = Field(
-        "all", description="which voxels the statistics are taken over; above_zero for skull-stripped brains"
+    foreground: Literal["all", "above_zero", "otsu"] = Field(
+        "all",
+        description="which voxels the statistics are taken over; above_zero for skull-stripped brains; otsu: above "
+        "Otsu's threshold of each image, for a body among noise",
     )
 
     @model_validator(mode="after")
