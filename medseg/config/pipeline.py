@@ -59,7 +59,7 @@ class Pipeline(Settings):
         if batch != "auto" and batch % self.layout.data:
             raise ValueError(f"training.batch_size={batch} is no multiple of layout.data={self.layout.data}")
         patch = self.sampling.patch_size
-        if patch is not None and len(patch) != self.input.dimensions:
+        if patch is not None and self.input.dimensions not in ("auto", len(patch)):
             raise ValueError(
                 f"sampling.patch_size has {len(patch)} numbers, input.dimensions is {self.input.dimensions}"
             )

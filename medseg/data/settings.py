@@ -48,7 +48,9 @@ class IntensitySettings(Settings):
 class InputSettings(Settings):
     """What the network is given, and on which grid."""
 
-    dimensions: Literal[2, 3] = Field(2, description="2: single images or each slice of a volume; 3: volumes")
+    dimensions: Literal[2, 3, "auto"] = Field(
+        2, description="2: single images or each slice of a volume; 3: volumes; auto: planned from the training images"
+    )
     channels: int = Field(1, ge=1, description="images of one case that are stacked (image, image_2, ...)")
     series: tuple[ChannelRule, ...] = Field(
         (), description="which series of a DICOM study is which channel, one rule a channel; empty: one series a case"
@@ -63,7 +65,9 @@ class InputSettings(Settings):
         None, ge=16, description="2D: length in pixels that the longer side is resized to; null: as it is"
     )
     spacing_mm: tuple[float, float, float] | None = Field(
-        None, description="3D: voxel spacing (z, y, x) that volumes are resampled to; null: the median of the data"
+        None,
+        description="3D: voxel spacing (z, y, x) that volumes are resampled to; null: the median of the data, along an "
+        "axis that is much coarser than the others their 10th percentile",
     )
     intensity: IntensitySettings = Field(default_factory=IntensitySettings, description="scale of the grey values")
     crop: Literal["none", "above_zero"] = Field(
@@ -90,6 +94,13 @@ class InputSettings(Settings):
         return self
 
     @property
+    def n_dimensions(self) -> int:
+        """2 or 3, once that is settled."""
+        if self.dimensions == "auto":
+            raise ValueError("input.dimensions=auto: the plan's dimensions must be put in its place")
+        return self.dimensions
+
+    @property
     def network_channels(self) -> int:
         """Channels that the network receives."""
         return self.channels * (2 if self.mirrored_channel else 1)
@@ -104,8 +115,11 @@ class SamplingSettings(Settings):
         max_length=3,
         description="(y, x) or (z, y, x) in voxels of the working grid; null: planned from the data",
     )
-    max_patch_voxels: int = Field(
-        48**3 * 2, ge=1024, description="upper limit when the patch is planned: the memory of a step grows with it"
+    max_patch_voxels: int | None = Field(
+        48**3 * 2,
+        ge=1024,
+        description="upper limit when the patch is planned: the memory of a step grows with it; null: what fits into "
+        "training.memory_mb, or with training.batch_size auto into the device",
     )
     positive_fraction: float | None = Field(
         None,
