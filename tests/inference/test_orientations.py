@@ -59,7 +59,7 @@ def sphere(turn):
     affine = np.eye(4)
     affine[:3, :3] = turn @ np.diag(SPACING_XYZ)
     middle = (np.array(SHAPE_XYZ) - 1) / 2
-    affine[:3, 3] = CENTRE_RAS - affine[:3, :3] @ (middle + (3.2, -2.7, 0.4))  # off the middle
+    affine[:3, 3] = CENTRE_RAS - affine[:3, :3] @ (middle + np.array([3.2, -2.7, 0.4]))  # off it
     index = np.stack(np.meshgrid(*map(np.arange, SHAPE_XYZ), indexing="ij"), axis=-1)
     distance = np.linalg.norm(index @ affine[:3, :3].T + affine[:3, 3] - CENTRE_RAS, axis=-1)
     return (100 / (1 + np.exp((distance - RADIUS) / 1.5))).astype(np.float32), affine
