@@ -73,7 +73,8 @@ def plan(
     _, made, failures = prepare_training(settings, manifest, splits, workers=workers, device=device, estimate=True)
     print(f"{settings.name}: {made.n_training_cases} training cases, {made.n_positive_cases} with a lesion")
     for name, reason in made.reasons.items():
-        print(f"  {name} = {getattr(made, name)}   ({reason})")
+        value = f" = {getattr(made, name)}" if hasattr(made, name) else ""  # advice is of no field
+        print(f"  {name}{value}   ({reason})")
     if json is not None:
         made.write(json)
     some_failed(failures)

@@ -61,7 +61,7 @@ class Pipeline(Settings):
         if self.drawing.channel > self.input.channels:
             raise ValueError(f"drawing.channel={self.drawing.channel}: there are {self.input.channels} channel(s)")
         patch = self.sampling.patch_size
-        if patch is not None and len(patch) != self.input.dimensions:
+        if patch is not None and self.input.dimensions not in ("auto", len(patch)):
             raise ValueError(
                 f"sampling.patch_size has {len(patch)} numbers, input.dimensions is {self.input.dimensions}"
             )

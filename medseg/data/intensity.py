@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medseg.data.otsu import otsu_threshold
 from medseg.data.percentiles import Parts, percentiles
 from medseg.data.settings import IntensitySettings
 from medseg.errors import ImageError
@@ -48,36 +49,42 @@ def scale_of(parts: Parts, settings: IntensitySettings) -> Scale:
     ----------
     parts : callable
         Returns the channel as arrays of the shape (z, y, x): one, or the slabs of a volume that is never held whole.
-        Called once, for percentiles three times; once more for a foreground above the mean.
+        Called once, for percentiles and Otsu's threshold several times.
 
     Raises
     ------
     ImageError
         When values are not finite, or the channel or its foreground is constant.
+    ValueError
+        For the method auto, which the plan of a training replaces by another.
     """
+    if settings.method == "auto":
+        raise ValueError("input.intensity.method=auto: the plan's intensity must be put in its place")
     every, foreground = _Moments(), _Moments()
-    above_zero, above_mean = (settings.foreground == name for name in ("above_zero", "above_mean"))
+    above_zero, otsu = settings.foreground == "above_zero", settings.foreground == "otsu"
     for row in _rows(parts):
-        every.add(row, spread=not above_zero)
+        every.add(row, spread=settings.foreground == "all")
         if above_zero:
             foreground.add(row[row > 0])
-    least = every.mean if above_mean else 0.0  # a body in air: the mask of TorchIO's ZNormalization.mean
-    if above_mean:
-        for row in _rows(parts):
-            foreground.add(row[row.astype(np.float64) > least])
     if every.low == every.high:
         raise ImageError(f"the image is {'constant' if every.low else 'all zero'}: there is nothing to see in it")
     if settings.method in ("window", "range"):
         limits = (0.0, 1.0) if settings.method == "window" else None
         return Scale(zero=settings.low, width=settings.high - settings.low, limits=limits)
-    chosen = foreground if above_zero or above_mean else every
+    if settings.method == "ct":
+        low, high = ((end - settings.mean) / settings.deviation for end in (settings.low, settings.high))
+        return Scale(zero=settings.mean, width=settings.deviation, limits=(low, high))
+    threshold = otsu_threshold(parts) if otsu else 0.0
+    if otsu:
+        for row in _rows(parts):
+            foreground.add(row[row > threshold])
+    chosen = every if settings.foreground == "all" else foreground
     if chosen.count == 0 or chosen.low == chosen.high:
         raise ImageError("the image is constant inside the foreground: there is nothing to see in it")
     if settings.method == "percentile":
 
         def values() -> Iterator[np.ndarray]:
-            inside = above_zero or above_mean
-            yield from (row[row.astype(np.float64) > least] if inside else row for row in _rows(parts))
+            yield from (row[row > threshold] if above_zero or otsu else row for row in _rows(parts))
 
         low, high = percentiles(values, settings.percentiles)
         return Scale(zero=low, width=max(high - low, LEAST_WIDTH), limits=(-0.5, 1.5))

@@ -42,7 +42,7 @@ class Prepared:
 def working_grid(source: Grid, settings: InputSettings, spacing: tuple[float, float, float] | None) -> Grid:
     """Return the grid that `settings` ask for; `spacing` (z, y, x) is the planned one of 3D pipelines."""
     grid = canonical_grid(source)
-    if settings.dimensions == 3:
+    if settings.n_dimensions == 3:
         if grid.unit == "px":
             raise GeometryError("a 3D pipeline needs volumes with a position in space, found a projection image")
         return respaced_grid(grid, spacing) if spacing else grid

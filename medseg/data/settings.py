@@ -13,19 +13,22 @@ __all__ = ["AugmentationSettings", "InputSettings", "IntensitySettings", "Sampli
 class IntensitySettings(Settings):
     """How grey values are brought to a common scale."""
 
-    method: Literal["zscore", "percentile", "window", "range"] = Field(
+    method: Literal["zscore", "percentile", "window", "range", "ct", "auto"] = Field(
         "zscore",
         description="zscore: mean 0, standard deviation 1 over the foreground; percentile: the given percentiles of "
         "the foreground become 0 and 1; window: `low` and `high` become 0 and 1 and the rest is clipped (CT); "
-        "range: `low` and `high` become 0 and 1 without clipping",
+        "range: `low` and `high` become 0 and 1 without clipping; ct: clipped to `low` and `high`, then minus `mean`, "
+        "divided by `deviation`; auto: planned from the modality and the grey values of the training cases",
     )
-    low: float = Field(-1000.0, description="lower end for window and range, in units of the image (HU for CT)")
-    high: float = Field(400.0, description="upper end for window and range, in units of the image")
+    low: float = Field(-1000.0, description="lower end for window, range and ct, in units of the image (HU for CT)")
+    high: float = Field(400.0, description="upper end for window, range and ct, in units of the image")
+    mean: float = Field(0.0, description="for ct: what becomes 0, in units of the image")
+    deviation: float = Field(1.0, gt=0, description="for ct: the difference that becomes 1, in units of the image")
     percentiles: tuple[float, float] = Field((0.5, 99.5), description="for method percentile, in percent")
-    foreground: Literal["all", "above_zero", "above_mean"] = Field(
+    foreground: Literal["all", "above_zero", "otsu"] = Field(
         "all",
-        description="which voxels the statistics are taken over; above_zero for skull-stripped brains; above_mean for "
-        "bodies in air that is not 0, such as MR of the abdomen",
+        description="which voxels the statistics are taken over; above_zero for skull-stripped brains; otsu: above "
+        "Otsu's threshold of each image, for a body among noise",
     )
 
     @model_validator(mode="after")
@@ -45,7 +48,9 @@ class IntensitySettings(Settings):
 class InputSettings(Settings):
     """What the network is given, and on which grid."""
 
-    dimensions: Literal[2, 3] = Field(2, description="2: single images or each slice of a volume; 3: volumes")
+    dimensions: Literal[2, 3, "auto"] = Field(
+        2, description="2: single images or each slice of a volume; 3: volumes; auto: planned from the training images"
+    )
     channels: int = Field(1, ge=1, description="images of one case that are stacked (image, image_2, ...)")
     series: tuple[ChannelRule, ...] = Field(
         (), description="which series of a DICOM study is which channel, one rule a channel; empty: one series a case"
@@ -66,7 +71,9 @@ class InputSettings(Settings):
         None, ge=16, description="2D: length in pixels that the longer side is resized to; null: as it is"
     )
     spacing_mm: tuple[float, float, float] | None = Field(
-        None, description="3D: voxel spacing (z, y, x) that volumes are resampled to; null: the median of the data"
+        None,
+        description="3D: voxel spacing (z, y, x) that volumes are resampled to; null: the median of the data, along an "
+        "axis that is much coarser than the others their 10th percentile",
     )
     intensity: IntensitySettings = Field(default_factory=IntensitySettings, description="scale of the grey values")
     crop: Literal["none", "above_zero"] = Field(
@@ -98,6 +105,13 @@ class InputSettings(Settings):
         return with_fallbacks(self.series, self.missing_channel)
 
     @property
+    def n_dimensions(self) -> int:
+        """2 or 3, once that is settled."""
+        if self.dimensions == "auto":
+            raise ValueError("input.dimensions=auto: the plan's dimensions must be put in its place")
+        return self.dimensions
+
+    @property
     def network_channels(self) -> int:
         """Channels that the network receives."""
         return self.channels * (2 if self.mirrored_channel else 1)
@@ -112,8 +126,11 @@ class SamplingSettings(Settings):
         max_length=3,
         description="(y, x) or (z, y, x) in voxels of the working grid; null: planned from the data",
     )
-    max_patch_voxels: int = Field(
-        48**3 * 2, ge=1024, description="upper limit when the patch is planned: the memory of a step grows with it"
+    max_patch_voxels: int | None = Field(
+        48**3 * 2,
+        ge=1024,
+        description="upper limit when the patch is planned: the memory of a step grows with it; null: what fits into "
+        "training.memory_mb, or with training.batch_size auto into the device",
     )
     positive_fraction: float | None = Field(
         None,

@@ -29,6 +29,7 @@ from medseg.parallel.settings import LayoutSettings
 from medseg.parallel.signs import busy
 from medseg.parallel.team import Team
 from medseg.planning.plan import Plan, read_plan
+from medseg.planning.resolve import resolve
 from medseg.volume import Volume
 
 __all__ = ["Model", "Prediction", "in_turn", "load_model", "pipeline_of", "resolve_device"]
@@ -146,7 +147,7 @@ class Model:
         assert isinstance(self.detector, ClassificationDetector)
         return classify(
             self.network, self.detector, prepared.image,
-            dimensions=self.pipeline.input.dimensions, settings=self.pipeline.inference,
+            dimensions=self.pipeline.input.n_dimensions, settings=self.pipeline.inference,
         )  # fmt: skip
 
     def follow(self) -> None:
@@ -165,7 +166,7 @@ class Model:
     @property
     def _spread(self) -> SpreadMaps | SpreadClasses:
         how: dict[str, Any] = {
-            "dimensions": self.pipeline.input.dimensions, "row_step": self.plan.row_step,
+            "dimensions": self.pipeline.input.n_dimensions, "row_step": self.plan.row_step,
             "settings": self.pipeline.inference, "autocast": self._autocast,
         }  # fmt: skip
         if isinstance(self.pipeline.detector, ClassificationSettings):
@@ -296,6 +297,7 @@ def load_model(
         inference = pipeline.inference.model_copy(update={"operating_point": operating_point})
         pipeline = pipeline.model_copy(update={"inference": inference})
     plan = read_plan(run / "plan.json")
+    pipeline = resolve(pipeline, plan)
     content = load_checkpoint(run / WEIGHTS)
     detector = build_detector(pipeline.detector, pipeline.classes)
     network = network_for(pipeline, plan, detector)
@@ -352,7 +354,8 @@ def network_for(pipeline: Pipeline, plan: Plan, detector: Detector) -> nn.Module
     return build_network(
         pipeline.network,
         in_channels=pipeline.input.network_channels,
-        out_channels=detector.output_channels(pipeline.input.dimensions),
+        out_channels=detector.output_channels(pipeline.input.n_dimensions),
         patch_size=plan.patch_size,
         quiet_head=detector.quiet_start,
+        topology=plan.topology,
     )

@@ -1,7 +1,7 @@
 """Build a network from its settings. Networks hold no parallelism: they are written as for one device."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from monai.networks.nets import DenseNet121, DenseNet169, DenseNet201, DenseNet264, DynUNet
@@ -10,11 +10,11 @@ from medseg.errors import ConfigError
 from medseg.networks.densenet import with_stride
 from medseg.networks.settings import DenseNetSettings, SmallCnnSettings, UNetSettings
 from medseg.networks.small_cnn import SmallCnn
+from medseg.networks.topology import SMALLEST_SIDE, Topology
 
 __all__ = ["build_network", "level_strides"]
 
 DENSENETS = {121: DenseNet121, 169: DenseNet169, 201: DenseNet201, 264: DenseNet264}
-SMALLEST_SIDE = 4  # voxels at the deepest level: below this a 3x3 kernel sees mostly padding
 
 
 def level_strides(patch_size: Sequence[int], levels: int) -> list[tuple[int, ...]]:
@@ -44,9 +44,11 @@ def build_network(
     out_channels: int,
     patch_size: Sequence[int],
     quiet_head: bool = False,
+    topology: Topology | None = None,
 ) -> torch.nn.Module:
     """Build the network that `settings` describe, for patches of `patch_size` (its length is 2 or 3).
 
+    A U-Net has the strides and kernels of `topology`; without one it follows `level_strides`, with kernels of side 3.
     With `quiet_head` a fresh U-Net answers almost 0 everywhere, for losses that add a prior of their own.
 
     Raises
@@ -56,15 +58,15 @@ def build_network(
     """
     dimensions = len(patch_size)
     if isinstance(settings, UNetSettings):
-        strides = level_strides(patch_size, len(settings.filters))
+        strides, kernels, filters = _levels(settings, patch_size, topology)
         network = DynUNet(
             spatial_dims=dimensions,
             in_channels=in_channels,
             out_channels=out_channels,
-            kernel_size=[3] * len(strides),
+            kernel_size=kernels,
             strides=strides,
             upsample_kernel_size=strides[1:],
-            filters=settings.filters,
+            filters=filters,
             norm_name="instance" if settings.norm == "instance" else "batch",
             dropout=settings.dropout or None,
             res_block=settings.block == "residual",
@@ -80,6 +82,22 @@ def build_network(
     if dimensions != 2:
         raise ConfigError("network.name=small_cnn takes two-dimensional images: set input.dimensions=2")
     return SmallCnn(settings, in_channels=in_channels, out_channels=out_channels, image_size=tuple(patch_size))
+
+
+def _levels(
+    settings: UNetSettings, patch_size: Sequence[int], topology: Topology | None
+) -> tuple[list[tuple[int, ...]], list[Any], tuple[int, ...]]:
+    """Strides, kernels and filters of a U-Net."""
+    if settings.filters == "auto":
+        raise ConfigError("network.filters=auto: the filters of a plan must be put in its place")
+    if topology is None:
+        return level_strides(patch_size, len(settings.filters)), [3] * len(settings.filters), settings.filters
+    if len(topology.strides) != len(settings.filters):
+        raise ConfigError(
+            f"the plan has {len(topology.strides)} levels, network.filters has {len(settings.filters)} filters: give "
+            "both, or auto"
+        )
+    return list(topology.strides), list(topology.kernel_sizes), settings.filters
 
 
 def _quieten(head: torch.nn.Module) -> None:

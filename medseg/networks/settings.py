@@ -1,8 +1,8 @@
 """Settings of the networks. Free of torch."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from medseg.config_base import Settings
 
@@ -14,11 +14,21 @@ class UNetSettings(Settings):
 
     name: Literal["unet"] = Field("unet", description="the network")
     block: Literal["plain", "residual"] = Field("plain", description="two convolutions a level, or a residual pair")
-    filters: tuple[PositiveInt, ...] = Field(
-        (16, 32, 64, 128, 192, 192), min_length=3, description="channels a level, from full resolution down"
+    filters: Annotated[tuple[PositiveInt, ...], Field(min_length=3)] | Literal["auto"] = Field(
+        (16, 32, 64, 128, 192, 192),
+        description="channels a level, from full resolution down; auto: levels, strides and kernels are planned from "
+        "patch and spacing, channels double from 32, or from fewer where memory is short",
     )
     norm: Literal["instance", "batch"] = Field("instance", description="normalisation after each convolution")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout after each convolution")
+
+    @field_validator("filters", mode="wrap")
+    @classmethod
+    def _numbers_or_auto(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError:
+            raise ValueError("at least three whole numbers greater than 0, or auto") from None
 
 
 class DenseNetSettings(Settings):

@@ -15,7 +15,9 @@ from medseg.config import Pipeline
 from medseg.detectors.factory import build_detector
 from medseg.errors import LESS_MEMORY, ConfigError
 from medseg.networks.factory import build_network
+from medseg.networks.topology import Topology
 from medseg.planning.memory import MemoryEstimate, estimate_memory
+from medseg.planning.network import FIRST_FILTERS, planned_network
 from medseg.training.optimisation import build_optimizer
 
 __all__ = ["Budget", "largest_batch", "pipeline_memory"]
@@ -39,11 +41,19 @@ class Budget:
     ----------
     device : {'cpu', 'cuda'}
         Kind of device that trains.
+    spacing_mm : tuple of float, optional
+        Of the working grid, (z, y, x), on which a planned network depends.
+
+    Attributes
+    ----------
+    first_filters : int
+        Channels at full resolution of a network whose filters are planned.
     """
 
-    def __init__(self, pipeline: Pipeline, device: str) -> None:
-        self._pipeline, self._device = pipeline, device
-        self._estimates: dict[tuple[tuple[int, ...], int], MemoryEstimate] = {}
+    def __init__(self, pipeline: Pipeline, device: str, spacing_mm: tuple[float, float, float] | None = None) -> None:
+        self._pipeline, self._device, self._spacing = pipeline, device, spacing_mm
+        self.first_filters = FIRST_FILTERS[0]
+        self._estimates: dict[tuple[tuple[int, ...], int, int], MemoryEstimate] = {}
         self._given = pipeline.training.batch_size
         self.is_stated = pipeline.training.memory_mb is not None
         self._limit, self._limit_said = 0.0, ""
@@ -62,10 +72,20 @@ class Budget:
         """What a planned patch has to leave room for."""
         return f"{self._fewest} samples a step"
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether memory bounds what is planned."""
+        return self._limit > 0
+
+    def network(self, patch: tuple[int, ...]) -> tuple[Pipeline, Topology | None]:
+        """Return the pipeline with its network settled for `patch`, and the topology of a planned one."""
+        return planned_network(self._pipeline, patch, self._spacing, self.first_filters)
+
     def _needed(self, patch: tuple[int, ...], batch: int) -> MemoryEstimate:
-        key = (patch, batch)
+        key = (patch, batch, self.first_filters)
         if key not in self._estimates:
-            self._estimates[key] = pipeline_memory(self._pipeline, patch, batch, device=self._device)
+            pipeline, topology = self.network(patch)
+            self._estimates[key] = pipeline_memory(pipeline, patch, batch, device=self._device, topology=topology)
         return self._estimates[key]
 
     def voxels(self, patch: tuple[int, ...]) -> float:
@@ -121,7 +141,13 @@ class Budget:
 
 
 def pipeline_memory(
-    pipeline: Pipeline, patch: tuple[int, ...], batch: int, *, device: str, precision: str | None = None
+    pipeline: Pipeline,
+    patch: tuple[int, ...],
+    batch: int,
+    *,
+    device: str,
+    precision: str | None = None,
+    topology: Topology | None = None,
 ) -> MemoryEstimate:
     """Estimate a training step of `pipeline` and a prediction's batch of windows, on one device.
 
@@ -135,11 +161,16 @@ def pipeline_memory(
         Optimisers need more on a GPU.
     precision : str, optional
         By default the pipeline's; where that is measured later, the one that needs more.
+    topology : Topology, optional
+        Of a U-Net that is planned.
     """
     settings, layout = pipeline.training, pipeline.layout
     precision = precision or ("float32" if settings.deterministic else settings.precision)
     if precision == "auto":
-        both = [pipeline_memory(pipeline, patch, batch, device=device, precision=p) for p in ("float32", "bfloat16")]
+        both = [
+            pipeline_memory(pipeline, patch, batch, device=device, precision=one, topology=topology)
+            for one in ("float32", "bfloat16")
+        ]
         return max(both, key=lambda estimate: estimate.training_bytes)
     detector = build_detector(pipeline.detector, pipeline.classes)
     dimensions, channels = len(patch), pipeline.input.network_channels
@@ -148,7 +179,7 @@ def pipeline_memory(
     whole = estimate_memory(
         partial(
             build_network, pipeline.network, in_channels=channels, out_channels=detector.output_channels(dimensions),
-            patch_size=patch,
+            patch_size=patch, topology=topology,
         ),
         detector.loss,
         image_shape=(group, channels, *patch),

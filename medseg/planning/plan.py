@@ -13,7 +13,10 @@ from medseg.config import Pipeline
 from medseg.errors import CheckpointError, ConfigError
 from medseg.files import read_json, write_json
 from medseg.networks.settings import UNetSettings
+from medseg.networks.topology import Topology
 from medseg.planning.budget import Budget
+from medseg.planning.network import is_automatic, network_reasons
+from medseg.planning.patch import automatic_patch, cascade_reason
 
 __all__ = ["Plan", "make_plan", "read_plan"]
 
@@ -39,9 +42,25 @@ class Plan:
     step_seconds: float | None = None
     row_step: int = 1  # parts of a volume that is spread begin at multiples of so many rows
     class_weights: tuple[float, ...] | None = None  # of a classifier's loss
+    intensity: dict[str, Any] | None = None  # settings of the grey values, where the pipeline leaves them to the plan
+    filters: tuple[int, ...] | None = None  # channels a level of a planned U-Net; None: the pipeline's
+    strides: tuple[tuple[int, ...], ...] | None = None  # of a planned U-Net; None: of `level_strides`
+    kernel_sizes: tuple[tuple[int, ...], ...] | None = None  # of a planned U-Net; None: 3 everywhere
     memory_bytes: int | None = None  # estimated peak of live tensor bytes of a training step, a device
     step_flops: int | None = None  # floating-point operations of a step, over all devices
     reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def dimensions(self) -> int:
+        """2: the network sees slices; 3: volumes."""
+        return len(self.patch_size)
+
+    @property
+    def topology(self) -> Topology | None:
+        """Levels of a planned U-Net."""
+        if self.strides is None or self.kernel_sizes is None:
+            return None
+        return Topology(self.strides, self.kernel_sizes)
 
     def with_choice(self, reason: str, **choices: Any) -> "Plan":
         """Return the plan with some choices made, their reason noted under the first one's name."""
@@ -68,6 +87,11 @@ def read_plan(path: Path) -> Plan:
             content[name] = (
                 None if content[name] is None else tuple(map(float if name == "spacing_mm" else int, content[name]))
             )
+        for name in ("strides", "kernel_sizes"):
+            if content.get(name) is not None:
+                content[name] = tuple(tuple(map(int, level)) for level in content[name])
+        if content.get("filters") is not None:
+            content["filters"] = tuple(map(int, content["filters"]))
         plan = Plan(**content)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: damaged ({error})") from error
@@ -102,11 +126,12 @@ def make_plan(
     """
     if not shapes:
         raise ConfigError("no labelled training case: annotate some, or check the manifest's split column")
-    budget = Budget(pipeline, device)
-    patch, patch_reason = _patch(pipeline, np.array(shapes), budget)
+    budget = Budget(pipeline, device, spacing_mm)
+    patch, patch_reason = _patch(pipeline, np.array(shapes), budget, spacing_mm)
+    pipeline, topology = budget.network(patch)
     batch, batch_reason = budget.batch(patch, sum(math.prod(shape) for shape in shapes))
     steps = max(1, math.ceil(len(shapes) / batch))
-    row_step = _row_step(pipeline, patch)
+    row_step = _row_step(pipeline, patch, topology)
     plan = Plan(
         spacing_mm=spacing_mm,
         patch_size=patch,
@@ -123,12 +148,24 @@ def make_plan(
             "row_step": _spread_reason(pipeline, patch, row_step),
         },
     )
+    if topology is not None:
+        plan = _with_network(plan, pipeline, topology, budget.first_filters)
+    if advice := cascade_reason(patch, np.array(shapes)) if pipeline.sampling.patch_size is None else None:
+        plan = replace(plan, reasons={**plan.reasons, "cascade": advice})
     if not (estimate or budget.is_stated):
         return plan
     needs, reason = budget.checked(patch, batch)
     plan = plan.with_choice(reason, memory_bytes=needs.training_bytes)
     flops = needs.training_flops * pipeline.layout.data
     return plan.with_choice("forward and backward, convolutions and matrix products", step_flops=flops)
+
+
+def _with_network(plan: Plan, pipeline: Pipeline, topology: Topology, first: int) -> Plan:
+    assert isinstance(pipeline.network, UNetSettings)
+    filters = pipeline.network.filters
+    assert filters != "auto"
+    reasons = {**plan.reasons, **network_reasons(topology, first)}
+    return replace(plan, filters=filters, strides=topology.strides, kernel_sizes=topology.kernel_sizes, reasons=reasons)
 
 
 def _spread_reason(pipeline: Pipeline, patch: tuple[int, ...], row_step: int) -> str:
@@ -148,8 +185,10 @@ def _spread_reason(pipeline: Pipeline, patch: tuple[int, ...], row_step: int) ->
     return f"{text}; {idle}"
 
 
-def _row_step(pipeline: Pipeline, patch: tuple[int, ...]) -> int:
+def _row_step(pipeline: Pipeline, patch: tuple[int, ...], topology: Topology | None) -> int:
     """Rows of the patch that make up one row of the network's deepest level."""
+    if topology is not None:
+        return topology.divisor[0]
     if not isinstance(pipeline.network, UNetSettings):
         return 1
     from medseg.networks.factory import level_strides  # torch is only needed here
@@ -157,24 +196,32 @@ def _row_step(pipeline: Pipeline, patch: tuple[int, ...]) -> int:
     return math.prod(stride[0] for stride in level_strides(patch, len(pipeline.network.filters)))
 
 
-def _divisor(pipeline: Pipeline) -> tuple[int, ...]:
+def _divisor(pipeline: Pipeline, topology: Topology | None) -> tuple[int, ...]:
     """Step of the patch's sides: what the levels of a U-Net halve without a remainder."""
-    dimensions = pipeline.input.dimensions
+    if topology is not None:
+        return topology.divisor
+    dimensions = pipeline.input.n_dimensions
     if not isinstance(pipeline.network, UNetSettings):
         return (1,) * dimensions
     return (2 ** (len(pipeline.network.filters) - 1),) * 2 if dimensions == 2 else (8, 8, 8)
 
 
-def _patch(pipeline: Pipeline, shapes: np.ndarray, budget: Budget) -> tuple[tuple[int, ...], str]:
-    divisor, given = _divisor(pipeline), pipeline.sampling.patch_size
+def _patch(
+    pipeline: Pipeline, shapes: np.ndarray, budget: Budget, spacing_mm: tuple[float, float, float] | None
+) -> tuple[tuple[int, ...], str]:
+    given = pipeline.sampling.patch_size
     if given is not None:
+        divisor = _divisor(*budget.network(given))
         if any(side % d for side, d in zip(given, divisor)):
             raise ConfigError(
                 f"sampling.patch_size={given}: each side must be a multiple of {divisor} for this network"
             )
         return tuple(given), "given in the pipeline"
-    limit = pipeline.sampling.max_patch_voxels * pipeline.layout.space * pipeline.layout.slabs
-    typical = np.percentile(shapes, 95, axis=0)[-pipeline.input.dimensions :]
+    limit = _most_voxels(pipeline, budget)
+    if is_automatic(pipeline):
+        return automatic_patch(pipeline, shapes, spacing_mm, budget, limit)
+    divisor = _divisor(pipeline, None)
+    typical = np.percentile(shapes, 95, axis=0)[-pipeline.input.n_dimensions :]
     patch = tuple(max(d, math.ceil(side / d) * d) for side, d in zip(typical, divisor))
     reason = f"95 % of the training images are at most {[round(float(s)) for s in typical]}, rounded up to {divisor}"
     if math.prod(patch) > limit:
@@ -189,6 +236,18 @@ def _patch(pipeline: Pipeline, shapes: np.ndarray, budget: Budget) -> tuple[tupl
             f"near the image's proportions, made smaller until {budget.fewest_said} fit into memory",
         )
     return patch, reason
+
+
+def _most_voxels(pipeline: Pipeline, budget: Budget) -> float:
+    each = pipeline.sampling.max_patch_voxels
+    if each is not None:
+        return each * pipeline.layout.space * pipeline.layout.slabs
+    if budget.is_limited:
+        return math.inf
+    raise ConfigError(
+        "sampling.max_patch_voxels=null leaves the patch to the memory: give training.memory_mb, or "
+        "training.batch_size=auto"
+    )
 
 
 def _within(limit: float, typical: np.ndarray, divisor: tuple[int, ...]) -> tuple[int, ...]:

@@ -3,8 +3,6 @@
 import logging
 from typing import Any
 
-import numpy as np
-
 from medseg.config import Pipeline
 from medseg.data.annotations import check_annotations
 from medseg.data.cache import CacheOptions
@@ -12,9 +10,10 @@ from medseg.data.manifest import Case, Manifest
 from medseg.data.samples import TrainingSamples
 from medseg.data.store import MEMORY_BYTES, CaseStore, is_stack
 from medseg.detectors.settings import ClassificationSettings
-from medseg.errors import ManifestError, MedsegError, naming_case
-from medseg.imaging import read
+from medseg.errors import ManifestError, naming_case
+from medseg.planning.input import SettledInput, settle_input
 from medseg.planning.plan import Plan, make_plan
+from medseg.planning.resolve import resolve
 from medseg.seeds import child_seed
 from medseg.training.class_weights import plan_class_weights
 
@@ -22,7 +21,6 @@ __all__ = ["prepare_training", "training_samples"]
 
 logger = logging.getLogger(__name__)
 ENDLESS = 1 << 40  # samples when the clock ends the training
-SPACING_CASES = 50  # enough for a median
 
 
 def prepare_training(
@@ -63,8 +61,12 @@ def prepare_training(
     classifier = pipeline.detector if isinstance(pipeline.detector, ClassificationSettings) else None
     if classifier is not None and not classifier.multi_label:
         _check_labels(parts, len(pipeline.classes))
-    spacing, reason = _spacing(pipeline, parts["train"])
-    options = CacheOptions(pipeline.input, spacing, pipeline.classes)
+    if plan is None:
+        settled = settle_input(pipeline, parts["train"], workers=workers)
+    else:
+        settled = SettledInput(pipeline=resolve(pipeline, plan), spacing_mm=plan.spacing_mm)
+    pipeline = settled.pipeline
+    options = CacheOptions(pipeline.input, settled.spacing_mm, pipeline.classes)
     layout = pipeline.layout
     kept = 0 if layout.space > 1 or layout.slabs > 1 else MEMORY_BYTES  # volumes that are spread are read by rows
     folder = manifest.path.parent / "cache"
@@ -90,8 +92,10 @@ def prepare_training(
     if plan is not None:
         return stores, plan, failures
     plan = make_plan(
-        pipeline, shapes, positives, spacing_mm=spacing, spacing_reason=reason, device=device, estimate=estimate
-    )
+        pipeline, shapes, positives, spacing_mm=settled.spacing_mm, spacing_reason=settled.reasons["spacing_mm"],
+        device=device, estimate=estimate,
+    )  # fmt: skip
+    plan = settled.noted_in(plan)
     if classifier is not None:
         weights, reason = plan_class_weights(classifier, pipeline.classes, stores["train"])
         plan = plan.with_choice(reason, class_weights=weights)
@@ -114,27 +118,6 @@ def _check_labels(parts: dict[str, list[Case]], n_classes: int) -> None:
                     f"case {case.case_id}: label {case.label} is out of range; the pipeline has {n_classes} classes, "
                     f"so labels are 0 to {n_classes - 1}"
                 )
-
-
-def _spacing(pipeline: Pipeline, cases: list[Case]) -> tuple[tuple[float, float, float] | None, str]:
-    if pipeline.input.dimensions == 2:
-        return None, "two-dimensional: images are resized, if at all"
-    if pipeline.input.spacing_mm is not None:
-        return pipeline.input.spacing_mm, "given in the pipeline"
-    if not cases:
-        return None, "no training case"
-    from medseg.data.resample import canonical_grid
-
-    spacings = []
-    for case in cases[:SPACING_CASES]:
-        try:
-            spacings.append(canonical_grid(read(case.files[0]).grid).spacing)
-        except MedsegError:
-            continue  # named, with its reason, when the cache is built
-    if not spacings:
-        return None, "no training case could be read"
-    median = np.median(np.array(spacings), axis=0)
-    return (float(median[0]), float(median[1]), float(median[2])), f"median of {len(spacings)} training images"
 
 
 def training_samples(pipeline: Pipeline, store: CaseStore, detector: Any, plan: Plan) -> TrainingSamples:

@@ -25,6 +25,7 @@ from medseg.parallel.ranks import is_one_of_several, own_device, process_group
 from medseg.parallel.signs import busy
 from medseg.parallel.team import Team
 from medseg.planning.plan import Plan, read_plan
+from medseg.planning.resolve import resolve
 from medseg.seeds import seed_everything
 from medseg.training.checkpoint import save_checkpoint
 from medseg.training.loop import LAST, fit
@@ -123,13 +124,14 @@ def _train(
         made = team.led(lambda: prepare()[1])
     with busy(), nullcontext() if team.is_alone else _quietly():  # the first has said what there is to say
         stores, plan, left_out = prepare()
+    asked, pipeline = pipeline, resolve(pipeline, plan)
     detector = build_detector(pipeline.detector, pipeline.classes, class_weights=plan.class_weights)
     network = network_for(pipeline, plan, detector).to(team.device)
     samples = training_samples(pipeline, stores["train"], detector, plan)
     if not resume:
         plan = _choose(network, detector, samples, plan, pipeline)
         seed_everything(pipeline.training.seed)  # whatever the measurements have drawn
-        team.led(lambda: _open_run(run, pipeline, plan, splits, manifest, left_out, trained_on=stores["train"].cases))
+        team.led(lambda: _open_run(run, asked, plan, splits, manifest, left_out, trained_on=stores["train"].cases))
 
     # while training, without mirror images: a multiple faster, and the ranking of checkpoints hardly changes
     quick = pipeline.inference.model_copy(update={"flip_axes": ()})

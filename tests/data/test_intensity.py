@@ -11,14 +11,14 @@ VALUES = np.random.default_rng(0).normal(40, 60, (9, 12, 10)).astype(np.float32)
 SETTINGS = [
     IntensitySettings(method=method, foreground=foreground, low=-20, high=90)
     for method in ("zscore", "percentile", "window", "range")
-    for foreground in ("all", "above_zero", "above_mean")
+    for foreground in ("all", "above_zero")
 ]
 
 
 def truth(values, settings):
     """The definition, in float64 and at once."""
     values = values.astype(np.float64)
-    least = {"all": -np.inf, "above_zero": 0.0, "above_mean": values.mean()}[settings.foreground]
+    least = {"all": -np.inf, "above_zero": 0.0}[settings.foreground]
     inside = values > least
     if settings.method in ("window", "range"):
         scaled = (values + 20) / 110
@@ -63,14 +63,35 @@ def test_a_foreground_without_contrast():
             scale_of(lambda values=values: [np.float32(values)], IntensitySettings(foreground="above_zero"))
 
 
-def test_noise_of_the_air_does_not_count_to_the_body():
-    """Three quarters of the volume are air with noise above 0: the body keeps mean 0 and deviation 1."""
-    random = np.random.default_rng(0)
-    values = np.abs(random.normal(0, 4, (8, 20, 20))).astype(np.float32)
-    body = np.zeros(values.shape, bool)
-    body[:, 5:15, 5:15] = True
-    values[body] = random.normal(200, 20, body.sum())
-    settings = IntensitySettings(method="zscore", foreground="above_mean")
-    scaled = scale_of(lambda: [values], settings).apply(values)
-    assert (scaled[body].mean(), scaled[body].std()) == pytest.approx((0, 1), abs=1e-4)
-    assert scaled[~body].max() < -8
+@pytest.mark.parametrize("step", [1, 9])
+def test_ct_is_clipped_then_moved_and_divided(step):
+    settings = IntensitySettings(method="ct", low=-20, high=90, mean=35, deviation=50)
+    scale = scale_of(lambda: (VALUES[k : k + step] for k in range(0, 9, step)), settings)
+    expected = (np.clip(VALUES.astype(np.float64), -20, 90) - 35) / 50
+    np.testing.assert_allclose(scale.apply(VALUES), expected, atol=1e-6)
+    assert scale.apply(np.float32([[[-1000, 35, 85, 4000]]]))[0, 0].tolist() == pytest.approx([-1.1, 0, 1, 1.1])
+
+
+@pytest.mark.parametrize("step", [1, 9])
+@pytest.mark.parametrize("method", ["zscore", "percentile"])
+def test_statistics_over_a_body_among_noise(method, step):
+    body = np.zeros(VALUES.shape, bool)
+    body[2:7, 3:9, 3:8] = True
+    random = np.random.default_rng(1)
+    image = np.where(body, random.normal(400, 40, body.shape), random.rayleigh(8, body.shape)).astype(np.float32)
+    settings = IntensitySettings(method=method, foreground="otsu")
+    scaled = scale_of(lambda: (image[k : k + step] for k in range(0, 9, step)), settings).apply(image)
+    if method == "zscore":
+        assert scaled[body].mean() == pytest.approx(0, abs=1e-5)
+        assert scaled[body].std() == pytest.approx(1, abs=1e-5)
+        assert scaled[~body].max() < -5  # and still in its own order, not one value
+        assert len(np.unique(scaled[~body])) > 100
+    else:
+        inside = image[body].astype(np.float64)
+        low, high = np.percentile(inside, (0.5, 99.5))
+        np.testing.assert_allclose(scaled, np.clip((image - low) / (high - low), -0.5, 1.5), atol=1e-5)
+
+
+def test_auto_is_never_used_unresolved():
+    with pytest.raises(ValueError, match="plan's intensity"):
+        scale_of(lambda: [VALUES], IntensitySettings(method="auto"))
