@@ -4,7 +4,7 @@ Because sample `i` is the same whoever makes it and whenever, a resumed training
 rows can be made alone, processes that share a sample never hold the whole.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from medseg.data.augmentation import Augmentation
 from medseg.data.cache import CachedCase
-from medseg.data.patches import count_lesion_voxels, crop_or_pad, lesion_boxes, pick_lesion_voxel
+from medseg.data.patches import count_lesion_voxels, crop_or_pad, lesion_boxes, lesion_sizes, pick_lesion_voxel
 from medseg.data.rows import Rows, collect, kept, row_blocks
 from medseg.data.settings import AugmentationSettings, SamplingSettings
 from medseg.data.store import CaseStore
@@ -34,6 +34,7 @@ class Encoder(Protocol):
         labels: Sequence[int] | np.ndarray = (),
         first_row: int = 0,
         boxes: Callable[[], np.ndarray] | None = None,
+        sizes: Callable[[], np.ndarray] | None = None,
     ) -> np.ndarray:
         """Make the target of one sample, or of the rows of it that `instances` are."""
         ...
@@ -108,15 +109,16 @@ class TrainingSamples(Dataset):
         image = change.image(self._patch(case.image, corner, self._minimum(case, corner)))
         instances = kept(change.instances(self._patch(case.instances[None], corner, np.zeros(1, case.instances.dtype))))
 
-        def boxes() -> np.ndarray:
+        def blocks() -> Iterator[tuple[int, np.ndarray]]:
             every = row_blocks(instances.shape, 0, instances.shape[1])
-            blocks = ((first, instances.read(first, end).numpy()[0]) for first, end in every)
-            return lesion_boxes(blocks, len(case.class_of) - 1)
+            return ((first, instances.read(first, end).numpy()[0]) for first, end in every)
 
+        n_lesions = len(case.class_of) - 1
         numbers = collect(instances, start, stop).numpy()[0]
         target = self._encoder.encode(
-            numbers, case.class_of, case.label, labels=case.labels, first_row=start, boxes=boxes
-        )
+            numbers, case.class_of, case.label, labels=case.labels, first_row=start,
+            boxes=lambda: lesion_boxes(blocks(), n_lesions), sizes=lambda: lesion_sizes(blocks(), n_lesions),
+        )  # fmt: skip
         return collect(image, start, stop).numpy(), target
 
     def _case_of(self, index: int, random: np.random.Generator) -> int:

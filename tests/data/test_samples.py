@@ -21,6 +21,7 @@ from medseg.volume import Grid
 CLASSES = ("a", "b")
 DETECTORS = {
     "segmentation": SegmentationDetector(SegmentationSettings(), CLASSES),
+    "balanced": SegmentationDetector(SegmentationSettings(loss="dice_balanced"), CLASSES),
     "heatmap": HeatmapDetector(HeatmapSettings(sigma_fraction=0.5), CLASSES),
     "classification": ClassificationDetector(ClassificationSettings(), CLASSES),
 }
@@ -76,7 +77,7 @@ PATCHES = {2: (20, 18), 3: (9, 12, 14)}
 @settings(max_examples=80, deadline=None)
 @given(
     st.sampled_from([2, 3]),
-    st.sampled_from(["segmentation", "heatmap"]),
+    st.sampled_from(["segmentation", "balanced", "heatmap"]),
     st.integers(0, 2**31),
     st.integers(0, 500),
     st.lists(st.integers(0, 20), max_size=5),
