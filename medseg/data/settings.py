@@ -127,6 +127,15 @@ class AugmentationSettings(Settings):
     brightness: float = Field(0.2, ge=0, description="largest relative change of brightness and contrast")
     gamma: tuple[float, float] = Field((0.7, 1.5), description="range of the gamma curve")
     blur: float = Field(1.0, ge=0, description="largest Gaussian blur, in voxels")
+    rotation_degrees_other: float = Field(
+        0.0, ge=0, le=180, description="3D: largest rotation about the other two axes (in the planes z, x and z, y)"
+    )
+    low_resolution: float = Field(
+        1.0, gt=0, le=1, description="coarsest resolution that is simulated, as a share of the image's; 1: none"
+    )
+    inverted_gamma_probability: float = Field(
+        0.0, ge=0, le=1, description="probability of a gamma curve of the inverted grey values"
+    )
 
     @field_validator("gamma")
     @classmethod

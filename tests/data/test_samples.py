@@ -27,7 +27,8 @@ DETECTORS = {
 }
 STRONG = AugmentationSettings(
     flip_axes=("z", "y", "x"), affine_probability=0.8, rotation_degrees=60, scale=0.4, shift=0.2,
-    intensity_probability=0.7, noise=0.3, blur=1.5,
+    intensity_probability=0.7, noise=0.3, blur=1.5, rotation_degrees_other=40, low_resolution=0.4,
+    inverted_gamma_probability=0.5,
 )  # fmt: skip
 
 
