@@ -111,6 +111,18 @@ class SamplingSettings(Settings):
     foreground_fraction: float = Field(
         0.5, ge=0, le=1, description="share of patches that are placed on a lesion, where the case has one"
     )
+    hard_negative_fraction: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of samples placed on what the network has last taken for a lesion in training cases; of "
+        "whole images: drawn from cases without lesion, those with high scores more often. 0: none",
+    )
+    hard_negative_every_epochs: float = Field(
+        2.0, gt=0, description="epochs between searches for hard negatives; the first comes after as many"
+    )
+    hard_negative_cases: int = Field(50, ge=1, description="training cases looked through in each search, at most")
+    hard_negative_score: float = Field(0.1, gt=0, lt=1, description="lowest score of a hard negative")
 
 
 class AugmentationSettings(Settings):
