@@ -78,15 +78,7 @@ def fit(
     if team.data_rank:  # dropout of its own; what shares a volume draws the same
         torch.manual_seed(child_seed(settings.seed, "group", team.data_rank, state.step))
     last_step = _last_step(settings, plan)
-
-    def begin() -> Iterator[Batch]:
-        samples.hard_negatives = state.hard_negatives
-        return batches(
-            samples, settings, team, context, team.bounds(plan.patch_size[0], plan.row_step),
-            batch_size=plan.batch_size, first_step=state.step,
-        )  # fmt: skip
-
-    source = begin()
+    source = _source(samples, plan, settings, team, context, state)
     log = TrainingLog(run, first_step=state.step, tensorboard=settings.tensorboard) if team.is_first else None
     clock = _Clock(state.seconds)
 
@@ -119,7 +111,7 @@ def fit(
                 state.seconds = state.validated_at = team.agreed(clock.seconds())
             if search is not None and search.is_due(state.step) and not _finished(state, settings, last_step):
                 state.hard_negatives = search.found(learner.weights, state.hard_negatives, state.step)
-                source = begin()  # what has been prepared ahead was drawn without them
+                source = _source(samples, plan, settings, team, context, state)  # prepared ones lack them
                 state.seconds = team.agreed(clock.seconds())
             if log is not None:
                 log.write(row)
@@ -137,6 +129,17 @@ def fit(
     if log is not None:
         log.close()
     return state
+
+
+def _source(
+    samples: TrainingSamples, plan: Plan, settings: TrainingSettings, team: Team, context: Any, state: TrainingState
+) -> Iterator[Batch]:
+    """Batches from where the training stands."""
+    samples.hard_negatives = state.hard_negatives
+    return batches(
+        samples, settings, team, context, team.bounds(plan.patch_size[0], plan.row_step),
+        batch_size=plan.batch_size, first_step=state.step,
+    )  # fmt: skip
 
 
 class _Clock:
