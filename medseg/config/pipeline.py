@@ -55,6 +55,8 @@ class Pipeline(Settings):
             )
         if isinstance(self.detector, ClassificationSettings):
             self._fits_classification(self.detector)
+        if classifies and self.sampling.hard_negative_fraction:
+            raise ValueError("sampling.hard_negative_fraction needs a detector of places: segmentation or heatmap")
         batch = self.training.batch_size
         if batch != "auto" and batch % self.layout.data:
             raise ValueError(f"training.batch_size={batch} is no multiple of layout.data={self.layout.data}")

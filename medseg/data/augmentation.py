@@ -9,7 +9,8 @@ import numpy as np
 
 from medseg.data.augmentation_channels import draw_dropped, dropped
 from medseg.data.augmentation_geometry import affine_matrix, flipped, moved
-from medseg.data.augmentation_grey import blurred, brightened, curved, noisy
+from medseg.data.augmentation_grey import blurred, brightened, curved, negated, noisy
+from medseg.data.augmentation_resolution import coarsened
 from medseg.data.rows import Rows
 from medseg.data.settings import AugmentationSettings
 
@@ -33,6 +34,10 @@ class Change:
         Standard deviation in voxels, one an axis.
     factor, offset : float
         Contrast and brightness.
+    resolution : float
+        Share of the resolution that is left: see `coarsened`.
+    inverted_gamma : float
+        A gamma curve of the inverted grey values.
     gamma : float
     dropped : tuple of int
         Channels that become 0.
@@ -45,6 +50,8 @@ class Change:
     blur: tuple[float, ...] = ()
     factor: float = 1.0
     offset: float = 0.0
+    resolution: float = 1.0
+    inverted_gamma: float = 1.0
     gamma: float = 1.0
     dropped: tuple[int, ...] = ()
 
@@ -57,6 +64,10 @@ class Change:
             rows = blurred(rows, self.blur)
         if self.factor != 1 or self.offset:
             rows = brightened(rows, factor=self.factor, offset=self.offset)
+        if self.resolution < 1:
+            rows = coarsened(rows, self.resolution)
+        if self.inverted_gamma != 1:
+            rows = negated(curved(negated(rows), self.inverted_gamma))
         if self.gamma != 1:
             rows = curved(rows, self.gamma)
         return dropped(rows, self.dropped) if self.dropped else rows
@@ -107,15 +118,32 @@ class Augmentation:
             factor=1 + _either_way(random, settings.brightness) if random.random() < p else 1.0,
             offset=_either_way(random, settings.brightness) if random.random() < p else 0.0,
             gamma=random.uniform(*settings.gamma) if random.random() < p else 1.0,
-            # last, so that what is drawn before is the same without it
+            # drawn last, and only where asked for, so that pipelines without them keep their samples
             dropped=draw_dropped(random, self._n_channels, settings.channel_dropout),
+            resolution=self._resolution(random),
+            inverted_gamma=self._inverted_gamma(random),
         )
 
     def _matrix(self, random: np.random.Generator) -> np.ndarray:
         settings = self._settings
         turn = _either_way(random, float(np.deg2rad(settings.rotation_degrees)))
         shifts = [_either_way(random, settings.shift * side) for side in self._patch_size]
-        return affine_matrix(turn, shifts, [1 + _either_way(random, settings.scale) for _ in self._patch_size])
+        scales = [1 + _either_way(random, settings.scale) for _ in self._patch_size]
+        largest = float(np.deg2rad(settings.rotation_degrees_other))
+        others = (0.0, 0.0)
+        if largest and len(self._patch_size) == 3:
+            others = _either_way(random, largest), _either_way(random, largest)
+        return affine_matrix(turn, shifts, scales, others)
+
+    def _resolution(self, random: np.random.Generator) -> float:
+        lowest = self._settings.low_resolution
+        if lowest == 1 or random.random() >= self._settings.intensity_probability / 2:
+            return 1.0
+        return float(random.uniform(lowest, 1))
+
+    def _inverted_gamma(self, random: np.random.Generator) -> float:
+        p = self._settings.inverted_gamma_probability
+        return float(random.uniform(*self._settings.gamma)) if p and random.random() < p else 1.0
 
     def _blur(self, random: np.random.Generator) -> tuple[float, ...]:
         largest = max(self._settings.blur, 0.25)

@@ -28,7 +28,9 @@ def flipped(rows: Rows, axes: tuple[int, ...]) -> Rows:
     return Rows(rows.shape, read)
 
 
-def affine_matrix(turn: float, shifts: list[float], scales: list[float]) -> np.ndarray:
+def affine_matrix(
+    turn: float, shifts: list[float], scales: list[float], others: tuple[float, float] = (0.0, 0.0)
+) -> np.ndarray:
     """Map of MONAI's `RandAffine` from places of the result to places of the source, both from the centre.
 
     Parameters
@@ -37,9 +39,11 @@ def affine_matrix(turn: float, shifts: list[float], scales: list[float]) -> np.n
         In radians, in the plane (y, x).
     shifts, scales : list of float
         In voxels and as factors, one an axis.
+    others : tuple of float
+        In three dimensions: in radians, in the planes (z, x) and (z, y).
     """
     n = len(shifts)
-    matrix = create_rotate(n, (turn, 0.0, 0.0) if n == 3 else (turn,)) @ create_translate(n, shifts)
+    matrix = create_rotate(n, (turn, *others) if n == 3 else (turn,)) @ create_translate(n, shifts)
     return np.asarray(matrix @ create_scale(n, scales), np.float64)
 
 

@@ -11,7 +11,7 @@ from monai.networks.layers import gaussian_1d
 from medseg.data.rows import Rows, block_rows, kept, row_blocks
 from medseg.seeds import child_seed
 
-__all__ = ["blurred", "brightened", "curved", "noisy"]
+__all__ = ["blurred", "brightened", "curved", "negated", "noisy"]
 
 NOISE_VOXELS = 1 << 14  # drawn from one seed: few seeds a sample, and little is drawn in vain at the ends of a slab
 
@@ -71,6 +71,11 @@ def _filtered(image: torch.Tensor, kernel: list[float], axis: int, zeros: tuple[
 def brightened(rows: Rows, *, factor: float, offset: float) -> Rows:
     """Multiply by `factor`, then add `offset`."""
     return Rows(rows.shape, lambda start, stop: rows.read(start, stop) * factor + offset)
+
+
+def negated(rows: Rows) -> Rows:
+    """Invert grey values."""
+    return Rows(rows.shape, lambda start, stop: -rows.read(start, stop))
 
 
 def curved(rows: Rows, gamma: float) -> Rows:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from scipy import ndimage
 
-__all__ = ["count_lesion_voxels", "crop_or_pad", "lesion_boxes", "pick_lesion_voxel"]
+__all__ = ["count_lesion_voxels", "crop_or_pad", "lesion_boxes", "lesion_sizes", "pick_lesion_voxel"]
 
 COUNTED_VOXELS = 1 << 20  # at once: counting takes 8 bytes a voxel
 
@@ -108,3 +108,16 @@ def lesion_boxes(blocks: Iterable[tuple[int, np.ndarray]], n_lesions: int) -> np
     for index, box in boxes.items():
         found[index] = box
     return found
+
+
+def lesion_sizes(blocks: Iterable[tuple[int, np.ndarray]], n_lesions: int) -> np.ndarray:
+    """Count the voxels of each lesion, and of the background, in an array that comes in blocks as of `lesion_boxes`.
+
+    Returns
+    -------
+    ndarray of int, shape (n_lesions + 1,)
+    """
+    counts = np.zeros(n_lesions + 1, np.int64)
+    for _, block in blocks:
+        counts += np.bincount(block.ravel(), minlength=n_lesions + 1)
+    return counts

@@ -4,7 +4,7 @@ Because sample `i` is the same whoever makes it and whenever, a resumed training
 rows can be made alone, processes that share a sample never hold the whole.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -15,7 +15,8 @@ from torch.utils.data import Dataset
 from medseg.data.augmentation import Augmentation, Change
 from medseg.data.augmentation_channels import missing_of
 from medseg.data.cache import CachedCase
-from medseg.data.patches import count_lesion_voxels, crop_or_pad, lesion_boxes, pick_lesion_voxel
+from medseg.data.hard_negatives import HardNegative, pick_hard_negative
+from medseg.data.patches import count_lesion_voxels, crop_or_pad, lesion_boxes, lesion_sizes, pick_lesion_voxel
 from medseg.data.rows import Rows, collect, kept, row_blocks
 from medseg.data.settings import AugmentationSettings, SamplingSettings
 from medseg.data.store import CaseStore
@@ -36,6 +37,7 @@ class Encoder(Protocol):
         labels: Sequence[int] | np.ndarray = (),
         first_row: int = 0,
         boxes: Callable[[], np.ndarray] | None = None,
+        sizes: Callable[[], np.ndarray] | None = None,
     ) -> np.ndarray:
         """Make the target of one sample, or of the rows of it that `instances` are."""
         ...
@@ -78,6 +80,7 @@ class TrainingSamples(Dataset):
         self._with, self._without = np.flatnonzero(flags), np.flatnonzero(~flags)
         self._length = length
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
+        self.hard_negatives: list[HardNegative] = []  # whoever changes them makes the batches anew: workers have copies
         self._lesion_counts: dict[str, np.ndarray] = {}  # what needs a pass over a whole case is found once
         self._minima: dict[str, np.ndarray] = {}
         self._missing: dict[str, tuple[int, ...]] = {}
@@ -110,21 +113,23 @@ class TrainingSamples(Dataset):
         if not 0 <= start <= stop <= self._patch_size[0]:
             raise ValueError(f"rows {start} to {stop} do not lie within a patch of {self._patch_size[0]} rows")
         random = np.random.default_rng(child_seed(self._seed, "sample", index))
-        case = self._store[self._names[self._case_of(index, random)]]
-        corner = self._corner(case, random)
+        aim = pick_hard_negative(self.hard_negatives, self._sampling.hard_negative_fraction, self._seed, index)
+        case = self._store[self._names[self._case_of(index, random)] if aim is None else aim[0]]
+        corner = self._corner(case, self._lesion_voxel(case, random) if aim is None else aim[1:4], random)
         change = self._without_channels(self._augmentation.draw(int(random.integers(2**31))), case)
         image = change.image(self._patch(case.image, corner, self._minimum(case, corner)))
         instances = kept(change.instances(self._patch(case.instances[None], corner, np.zeros(1, case.instances.dtype))))
 
-        def boxes() -> np.ndarray:
+        def blocks() -> Iterator[tuple[int, np.ndarray]]:
             every = row_blocks(instances.shape, 0, instances.shape[1])
-            blocks = ((first, instances.read(first, end).numpy()[0]) for first, end in every)
-            return lesion_boxes(blocks, len(case.class_of) - 1)
+            return ((first, instances.read(first, end).numpy()[0]) for first, end in every)
 
+        n_lesions = len(case.class_of) - 1
         numbers = collect(instances, start, stop).numpy()[0]
         target = self._encoder.encode(
-            numbers, case.class_of, case.label, labels=case.labels, first_row=start, boxes=boxes
-        )
+            numbers, case.class_of, case.label, labels=case.labels, first_row=start,
+            boxes=lambda: lesion_boxes(blocks(), n_lesions), sizes=lambda: lesion_sizes(blocks(), n_lesions),
+        )  # fmt: skip
         return collect(image, start, stop).numpy(), target
 
     def _without_channels(self, change: Change, case: CachedCase) -> Change:
@@ -147,13 +152,18 @@ class TrainingSamples(Dataset):
             self._order = (epoch, order)
         return int(self._order[1][place])
 
-    def _corner(self, case: CachedCase, random: np.random.Generator) -> tuple[int, int, int]:
+    def _lesion_voxel(self, case: CachedCase, random: np.random.Generator) -> tuple[int, int, int] | None:
+        """Draw whether the patch is placed on a lesion, and on which voxel, (z, y, x), of which."""
+        if len(case.class_of) == 1 or random.random() >= self._sampling.foreground_fraction:
+            return None
+        if case.case_id not in self._lesion_counts:
+            self._lesion_counts[case.case_id] = count_lesion_voxels(case.instances)
+        return pick_lesion_voxel(case.instances, self._lesion_counts[case.case_id], random)
+
+    def _corner(
+        self, case: CachedCase, centre: tuple[int, int, int] | None, random: np.random.Generator
+    ) -> tuple[int, int, int]:
         """Draw where the patch begins, (z, y, x); below 0 along an axis on which the case is smaller."""
-        centre = None
-        if len(case.class_of) > 1 and random.random() < self._sampling.foreground_fraction:
-            if case.case_id not in self._lesion_counts:
-                self._lesion_counts[case.case_id] = count_lesion_voxels(case.instances)
-            centre = pick_lesion_voxel(case.instances, self._lesion_counts[case.case_id], random)
         corner = []
         for axis, (side, patch) in enumerate(zip(case.instances.shape, self._size)):
             room = side - patch

@@ -141,6 +141,18 @@ class SamplingSettings(Settings):
     foreground_fraction: float = Field(
         0.5, ge=0, le=1, description="share of patches that are placed on a lesion, where the case has one"
     )
+    hard_negative_fraction: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of samples placed on what the network has last taken for a lesion in training cases; of "
+        "whole images: drawn from cases without lesion, those with high scores more often. 0: none",
+    )
+    hard_negative_every_epochs: float = Field(
+        2.0, gt=0, description="epochs between searches for hard negatives; the first comes after as many"
+    )
+    hard_negative_cases: int = Field(50, ge=1, description="training cases looked through in each search, at most")
+    hard_negative_score: float = Field(0.1, gt=0, lt=1, description="lowest score of a hard negative")
 
 
 class AugmentationSettings(Settings):
@@ -163,6 +175,15 @@ class AugmentationSettings(Settings):
         lt=1,
         description="probability with which each channel but the first is replaced by 0, as one that is missing "
         "(input.missing_channel); above 0, channels that a training case lacks stay exactly 0 too",
+    )
+    rotation_degrees_other: float = Field(
+        0.0, ge=0, le=180, description="3D: largest rotation about the other two axes (in the planes z, x and z, y)"
+    )
+    low_resolution: float = Field(
+        1.0, gt=0, le=1, description="coarsest resolution that is simulated, as a share of the image's; 1: none"
+    )
+    inverted_gamma_probability: float = Field(
+        0.0, ge=0, le=1, description="probability of a gamma curve of the inverted grey values"
     )
 
     @field_validator("gamma")

@@ -1,7 +1,7 @@
 """The interface that training and inference know of a detector."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ class Detector(Protocol):
         labels: Sequence[int] | np.ndarray = (),
         first_row: int = 0,
         boxes: Callable[[], np.ndarray] | None = None,
+        sizes: Callable[[], np.ndarray] | None = None,
     ) -> np.ndarray:
         """Make the target of one sample, or of some of its rows (along the first spatial axis, perhaps none).
 
@@ -55,11 +56,16 @@ class Detector(Protocol):
         boxes : function, optional
             Finds the lesions' boxes in the whole sample, an ndarray of int of shape (n_lesions, axis, 2), half-open
             (see `lesion_boxes`); a detector that does without them does not call it. None: `instances` are the whole.
+        sizes : function, optional
+            Counts the voxels of each number, from 0, in the whole sample: an ndarray of int of shape (n_lesions + 1,).
         """
         ...
 
-    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Loss in float32 of the network's raw output, averaged over the batch."""
+    def loss(self, output: Any, target: torch.Tensor) -> torch.Tensor:
+        """Loss in float32 of the network's raw output, averaged over the batch.
+
+        A network whose lower levels are supervised gives a tuple of outputs in training: see `medseg.detectors.levels`.
+        """
         ...
 
     def activate(self, output: torch.Tensor) -> torch.Tensor:

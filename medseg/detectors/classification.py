@@ -69,6 +69,7 @@ class ClassificationDetector:
         labels: Sequence[int] | np.ndarray = (),
         first_row: int = 0,
         boxes: Callable[[], np.ndarray] | None = None,
+        sizes: Callable[[], np.ndarray] | None = None,
     ) -> np.ndarray:
         """The label as an int64 of shape (), or the labels as an int8 of shape (class,)."""
         if self.settings.multi_label:

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from medseg.data.patches import lesion_boxes
 from medseg.detectors.candidates import Candidate
+from medseg.detectors.levels import over_levels
 from medseg.detectors.settings import HeatmapSettings
 
 __all__ = ["HeatmapDetector"]
@@ -38,6 +39,7 @@ class HeatmapDetector:
         labels: Sequence[int] | np.ndarray = (),
         first_row: int = 0,
         boxes: Callable[[], np.ndarray] | None = None,
+        sizes: Callable[[], np.ndarray] | None = None,
     ) -> np.ndarray:
         """Heat maps, log extents in voxels, and a map that is 1 at centres; float32 (class + axes + 1, *spatial)."""
         n_classes, axes = len(self.classes), instances.ndim
@@ -65,8 +67,14 @@ class HeatmapDetector:
             kernel = kernel[..., None] * line
         return kernel
 
-    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Loss of the heat maps plus the weighted L1 loss of log extents at centres, in float32."""
+    def loss(self, output: torch.Tensor | tuple[torch.Tensor, ...], target: torch.Tensor) -> torch.Tensor:
+        """Loss of the heat maps plus the weighted L1 loss of log extents at centres, in float32.
+
+        Of each level, where lower ones are supervised (see `over_levels`); extents are in voxels of the finest there.
+        """
+        return over_levels(self._loss, output, target)
+
+    def _loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         n_classes = len(self.classes)
         output, target = output.float(), target.float()
         logits, heat = output[:, :n_classes], target[:, :n_classes]

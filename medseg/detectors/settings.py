@@ -13,12 +13,24 @@ class SegmentationSettings(Settings):
     """Lesions from masks: a probability for every voxel, components of it as candidates."""
 
     kind: Literal["segmentation"] = Field("segmentation", description="the detector")
-    loss: Literal["dice_ce", "dice_focal", "focal"] = Field("dice_ce", description="sum of the named losses")
+    loss: Literal["dice_ce", "dice_focal", "focal", "tversky_focal", "dice_topk", "dice_balanced"] = Field(
+        "dice_ce",
+        description="sum of the named losses; topk: cross-entropy of the hardest voxels; balanced: cross-entropy in "
+        "which each lesion counts the same whatever its size; tversky_focal: for small lesions that are missed",
+    )
     dice_over: Literal["batch", "sample"] = Field(
-        "batch", description="Dice over the whole batch (steadier where many samples have no lesion) or each sample"
+        "batch",
+        description="Dice (or Tversky index) over the whole batch (steadier where many samples have no lesion) or "
+        "each sample",
     )
     focal_gamma: float = Field(2.0, ge=0, description="exponent of the focal loss")
+    tversky_alpha: float = Field(0.7, ge=0, le=1, description="weight of missed voxels, 1 - it: of false ones")
+    tversky_gamma: float = Field(4 / 3, gt=0, description="tversky_focal: (1 - Tversky index)^(1 / gamma)")
+    topk_fraction: float = Field(0.1, gt=0, le=1, description="dice_topk: share of the voxels, those most wrong")
     positive_weight: float = Field(1.0, gt=0, description="weight of lesion voxels in the cross-entropy")
+    exclusive: bool = Field(
+        False, description="a voxel has one class at most (softmax with the background); else a sigmoid a class"
+    )
     mask_threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a voxel belongs to the mask")
     candidate_fraction: float = Field(
         0.4, gt=0, lt=1, description="a candidate is the component around a peak above this share of the peak"

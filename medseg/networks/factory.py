@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-from monai.networks.nets import DenseNet121, DenseNet169, DenseNet201, DenseNet264, DynUNet
+from monai.networks.nets import DenseNet121, DenseNet169, DenseNet201, DenseNet264
 
 from medseg.errors import ConfigError
 from medseg.networks.densenet import with_stride
 from medseg.networks.settings import DenseNetSettings, SmallCnnSettings, UNetSettings
 from medseg.networks.small_cnn import SmallCnn
 from medseg.networks.topology import SMALLEST_SIDE, Topology
+from medseg.networks.unet_kinds import unet_kind
 
 __all__ = ["build_network", "level_strides"]
 
@@ -59,7 +60,7 @@ def build_network(
     dimensions = len(patch_size)
     if isinstance(settings, UNetSettings):
         strides, kernels, filters = _levels(settings, patch_size, topology)
-        network = DynUNet(
+        network = unet_kind(settings)(
             spatial_dims=dimensions,
             in_channels=in_channels,
             out_channels=out_channels,
@@ -72,8 +73,8 @@ def build_network(
             res_block=settings.block == "residual",
         )
         if quiet_head:
-            _quieten(network.output_block)
-        return cast(torch.nn.Module, network)
+            _quieten(cast(torch.nn.Module, network.output_block))
+        return network
     if isinstance(settings, DenseNetSettings):
         if min(patch_size) < 32:
             raise ConfigError(f"network.name=densenet needs images of at least 32 voxels a side, found {patch_size}")

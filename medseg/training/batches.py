@@ -14,7 +14,7 @@ from medseg.data.samples import TrainingSamples
 from medseg.parallel.team import Team
 from medseg.training.settings import TrainingSettings
 
-__all__ = ["batches"]
+__all__ = ["Batch", "batches"]
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 

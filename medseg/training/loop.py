@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from medseg.data.hard_negatives import HardNegative
 from medseg.data.samples import TrainingSamples
 from medseg.detectors.base import Detector
 from medseg.errors import CheckpointError, MedsegError
@@ -22,8 +23,9 @@ from medseg.planning.plan import Plan
 from medseg.processes import handling
 from medseg.progress import Progress
 from medseg.seeds import child_seed
-from medseg.training.batches import batches
+from medseg.training.batches import Batch, batches
 from medseg.training.checkpoint import load_checkpoint, save_checkpoint
+from medseg.training.hard_negatives import HardNegativeSearch
 from medseg.training.learner import Learner
 from medseg.training.log import TrainingLog
 from medseg.training.optimisation import learning_rate
@@ -51,6 +53,7 @@ class TrainingState:
     best: float = -math.inf
     validated_at: float = 0.0  # seconds
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    hard_negatives: list[HardNegative] = field(default_factory=list)
 
 
 def fit(
@@ -64,6 +67,7 @@ def fit(
     team: Team,
     validate: Callable[[dict[str, torch.Tensor]], Validation] | None,
     resume: bool,
+    search: HardNegativeSearch | None = None,
 ) -> TrainingState:
     """Train `network` in place; return the state with the best weights (averaged ones where there are)."""
     context = team.context()
@@ -74,10 +78,7 @@ def fit(
     if team.data_rank:  # dropout of its own; what shares a volume draws the same
         torch.manual_seed(child_seed(settings.seed, "group", team.data_rank, state.step))
     last_step = _last_step(settings, plan)
-    source = batches(
-        samples, settings, team, context, team.bounds(plan.patch_size[0], plan.row_step),
-        batch_size=plan.batch_size, first_step=state.step,
-    )  # fmt: skip
+    source = _source(samples, plan, settings, team, context, state)
     log = TrainingLog(run, first_step=state.step, tensorboard=settings.tensorboard) if team.is_first else None
     clock = _Clock(state.seconds)
 
@@ -108,6 +109,10 @@ def fit(
                 _validate(validate, learner.weights, state, row)
                 network.train()
                 state.seconds = state.validated_at = team.agreed(clock.seconds())
+            if search is not None and search.is_due(state.step) and not _finished(state, settings, last_step):
+                state.hard_negatives = search.found(learner.weights, state.hard_negatives, state.step)
+                source = _source(samples, plan, settings, team, context, state)  # prepared ones lack them
+                state.seconds = team.agreed(clock.seconds())
             if log is not None:
                 log.write(row)
             progress.update(_done(state, settings), note=_note(row, state))
@@ -124,6 +129,17 @@ def fit(
     if log is not None:
         log.close()
     return state
+
+
+def _source(
+    samples: TrainingSamples, plan: Plan, settings: TrainingSettings, team: Team, context: Any, state: TrainingState
+) -> Iterator[Batch]:
+    """Batches from where the training stands."""
+    samples.hard_negatives = state.hard_negatives
+    return batches(
+        samples, settings, team, context, team.bounds(plan.patch_size[0], plan.row_step),
+        batch_size=plan.batch_size, first_step=state.step,
+    )  # fmt: skip
 
 
 class _Clock:

@@ -28,6 +28,7 @@ from medseg.planning.plan import Plan, read_plan
 from medseg.planning.resolve import resolve
 from medseg.seeds import seed_everything
 from medseg.training.checkpoint import save_checkpoint
+from medseg.training.hard_negatives import hard_negative_search
 from medseg.training.loop import LAST, fit
 from medseg.training.measure import choose_compilation, choose_execution
 from medseg.training.preparation import prepare_training, training_samples
@@ -143,6 +144,9 @@ def _train(
     state = fit(
         network, detector, samples, plan, pipeline.training, run, team=team,
         validate=check if stores["val"].cases else None, resume=resume,
+        search=hard_negative_search(
+            pipeline, plan, stores["train"], lambda weights: _model(quick_pipeline, plan, weights, team)
+        ),
     )  # fmt: skip
     _finish(run, pipeline, plan, state.best_weights, stores["val"], team)
 

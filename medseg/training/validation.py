@@ -104,16 +104,20 @@ def _localised(model: Model, case: CachedCase, maps: np.ndarray) -> _Case:
     n_lesions, place = len(numbers), {int(number): place for place, number in enumerate(numbers)}
     settings = model.pipeline.inference
     candidates = model.detector.decode(maps, min_score=settings.min_score, max_candidates=settings.max_candidates)
-    hits = []
+    by_class, hits = model.pipeline.evaluation.class_aware, []
     limit = np.array(instances.shape) - 1
     for number, candidate in enumerate(candidates):
         zyx = np.clip(np.round(candidate.centre[::-1]).astype(int), 0, limit)
         lesion = int(instances[tuple(zyx)])
-        if lesion:
+        if lesion and not (by_class and case.class_of[lesion] != candidate.class_index):
             hits.append((number, place[lesion]))
     dice = None
     if isinstance(model.pipeline.detector, SegmentationSettings) and n_lesions:
-        dice = _dice(maps[: len(model.pipeline.classes)].max(axis=0), instances > 0)
+        if by_class:
+            present = np.unique(case.class_of[numbers]).tolist()
+            dice = np.mean([_dice(maps[c], (instances > 0) & (case.class_of[instances] == c)) for c in present], axis=0)
+        else:
+            dice = _dice(maps[: len(model.pipeline.classes)].max(axis=0), instances > 0)
     findings = [
         Finding(*candidate.centre, case.grid.unit, candidate.voxels, 0.0, candidate.score, "", (0.0,) * 6)  # type: ignore[arg-type]
         for candidate in candidates

@@ -8,6 +8,7 @@ from row_sources import all_rows, as_rows
 from medseg.data.augmentation import Augmentation, Change
 from medseg.data.augmentation_geometry import affine_matrix, flipped, moved
 from medseg.data.augmentation_grey import blurred, brightened, curved, noisy
+from medseg.data.augmentation_resolution import coarsened
 from medseg.data.settings import AugmentationSettings
 
 SETTINGS = AugmentationSettings(
@@ -115,3 +116,40 @@ def test_lesions_move_with_the_image():
         image, lesion = all_rows(change.image(as_rows(bump))), all_rows(change.instances(as_rows(mask)))
         assert ((image > 0.5) != (lesion == 1)).float().mean() < 0.02
         assert (lesion == 1).sum() > 30
+
+
+MORE = {"low_resolution": 0.5, "inverted_gamma_probability": 0.1, "rotation_degrees_other": 30}
+
+
+def test_further_changes_are_as_frequent_and_as_large_as_stated():
+    augmentation = Augmentation(SETTINGS.model_copy(update=MORE), PATCH)
+    changes = [augmentation.draw(seed) for seed in range(N)]
+    coarse = [change.resolution for change in changes if change.resolution < 1]
+    assert len(coarse) / N == about(0.15)
+    assert 0.5 <= min(coarse) < 0.53
+    assert 0.97 < max(coarse) < 1
+    inverted = [change.inverted_gamma for change in changes if change.inverted_gamma != 1]
+    assert len(inverted) / N == about(0.1)
+    assert 0.7 <= min(inverted) < 0.75
+    assert 1.45 < max(inverted) <= 1.5
+    matrices = np.array([change.matrix for change in changes if change.matrix is not None])
+    lean = np.degrees(np.arccos(matrices[:, 0, 0] / np.linalg.norm(matrices[:, :3, 0], axis=1)))  # of the z axis
+    assert 30 < lean.max() < 42  # both: the cosines multiply
+
+
+def test_further_changes_leave_the_others_what_they_were():
+    """What is switched off draws nothing, and what is switched on draws last (the rotation aside)."""
+    off, on = (Augmentation(SETTINGS.model_copy(update=more), (30, 40)) for more in ({}, MORE))
+    for seed in range(200):
+        first, second = off.draw(seed), on.draw(seed)
+        assert first.resolution == first.inverted_gamma == 1
+        for name in set(Change.__slots__) - {"resolution", "inverted_gamma"}:
+            assert np.array_equal(getattr(first, name), getattr(second, name))
+
+
+def test_further_changes_come_before_the_gamma_curve():
+    whole = torch.randn(1, 16, 12)
+    change = Change(factor=1.2, gamma=1.3, resolution=0.6, inverted_gamma=0.8)
+    coarse = all_rows(coarsened(brightened(as_rows(whole), factor=1.2, offset=0), 0.6))
+    inverted = -all_rows(curved(as_rows(-coarse), 0.8))
+    assert torch.equal(all_rows(change.image(as_rows(whole))), all_rows(curved(as_rows(inverted), 1.3)))

@@ -32,17 +32,17 @@ def test_mirrored_rows_are_those_of_the_mirrored_whole(axes):
     assert torch.equal(put_together(rows, [1, 1, 3]), expected)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_the_affine_map_is_that_of_monai(shape):
+@pytest.mark.parametrize(("shape", "others"), [*((shape, (0.0, 0.0)) for shape in SHAPES), (SHAPES[-1], (0.3, -0.5))])
+def test_the_affine_map_is_that_of_monai(shape, others):
     n = len(shape)
     turn, shifts, scales = 0.4, [1.3, -0.7, 0.6][:n], [1.2, 0.9, 1.1][:n]
     whole = image(shape)
-    angles = (turn, 0.0, 0.0) if n == 3 else (turn,)
+    angles = (turn, *others) if n == 3 else (turn,)
     reference = Affine(rotate_params=angles, translate_params=shifts, scale_params=scales, padding_mode="border",
                        image_only=True)  # fmt: skip
-    found = all_rows(moved(as_rows(whole), affine_matrix(turn, shifts, scales), nearest=False))
+    found = all_rows(moved(as_rows(whole), affine_matrix(turn, shifts, scales, others), nearest=False))
     assert np.allclose(found, np.asarray(reference(whole)), atol=1e-4)  # its grid is float32
-    assert affine_matrix(turn, [0] * n, [1] * n) == pytest.approx(create_rotate(n, angles))
+    assert affine_matrix(turn, [0] * n, [1] * n, others) == pytest.approx(create_rotate(n, angles))
 
 
 def test_a_shift_of_one_row_by_hand():
@@ -61,7 +61,7 @@ def test_a_shift_of_one_row_by_hand():
     st.lists(st.integers(0, 6), max_size=4),
 )
 def test_rows_of_any_division_are_the_same_bit_for_bit(shape, turn, shifts, scales, cuts):
-    matrix = affine_matrix(turn, shifts[: len(shape)], scales[: len(shape)])
+    matrix = affine_matrix(turn, shifts[: len(shape)], scales[: len(shape)], (0.3 * turn, -0.2 * turn))
     for whole, nearest in ((image(shape), False), (numbers(shape), True)):
         rows = moved(as_rows(whole), matrix, nearest=nearest)
         expected = all_rows(rows)

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medseg.data.patches import lesion_boxes
+from medseg.data.patches import lesion_boxes, lesion_sizes
 from medseg.detectors.heatmap import HeatmapDetector
 from medseg.detectors.segmentation import SegmentationDetector
 from medseg.detectors.settings import HeatmapSettings, SegmentationSettings
 
 DETECTORS = [
     SegmentationDetector(SegmentationSettings(), ("a", "b")),
+    SegmentationDetector(SegmentationSettings(loss="dice_balanced"), ("a", "b")),
     HeatmapDetector(HeatmapSettings(), ("a", "b")),
     HeatmapDetector(HeatmapSettings(sigma_fraction=1.0, min_sigma=4.0), ("a", "b")),  # reaches far beyond the lesion
 ]
@@ -37,7 +38,12 @@ def test_targets_of_rows_are_the_target_of_the_whole(detector, shape, seed, cuts
     edges = [0, *sorted(cuts), shape[0]]
     parts = [
         detector.encode(
-            instances[a:b], class_of, -1, first_row=a, boxes=lambda: lesion_boxes([(0, instances)], len(class_of) - 1)
+            instances[a:b],
+            class_of,
+            -1,
+            first_row=a,
+            boxes=lambda: lesion_boxes([(0, instances)], len(class_of) - 1),
+            sizes=lambda: lesion_sizes([(0, instances)], len(class_of) - 1),
         )
         for a, b in itertools.pairwise(edges)
     ]
@@ -56,9 +62,15 @@ def test_a_lesion_outside_the_rows_reaches_in_with_the_size_of_the_whole():
     assert not target[1:].any()  # the centre, where extents are stated, lies in other rows
 
 
+def test_voxels_are_counted_block_by_block():
+    """Numbers 0 to 3 in two blocks of rows; 3 is nowhere."""
+    blocks = [(0, np.array([[0, 1, 1], [0, 0, 2]])), (2, np.array([[2, 2, 1]]))]
+    assert lesion_sizes(blocks, 3).tolist() == [3, 3, 3, 0]
+
+
 def test_a_detector_of_voxels_does_not_ask_for_boxes():
     def refuse():
-        raise AssertionError("asked for boxes")
+        raise AssertionError("asked for what it does not need")
 
     instances = np.ones((2, 3), np.int16)
-    assert DETECTORS[0].encode(instances, np.array([0, 1]), -1, first_row=4, boxes=refuse)[1].all()
+    assert DETECTORS[0].encode(instances, np.array([0, 1]), -1, first_row=4, boxes=refuse, sizes=refuse)[1].all()

@@ -125,13 +125,13 @@ def monai_loss():
     return DiceCELoss(to_onehot_y=True, softmax=True)
 
 
-def detector_loss(kind, loss):
+def detector_loss(kind, loss, **options):
     from medseg.detectors.heatmap import HeatmapDetector
     from medseg.detectors.segmentation import SegmentationDetector
     from medseg.detectors.settings import HeatmapSettings, SegmentationSettings
 
     if kind == "segmentation":
-        return SegmentationDetector(SegmentationSettings(kind=kind, loss=loss), ("a", "b")).loss
+        return SegmentationDetector(SegmentationSettings(kind=kind, loss=loss, **options), ("a", "b")).loss
     return HeatmapDetector(HeatmapSettings(kind=kind, loss=loss), ("a", "b")).loss
 
 
@@ -142,10 +142,29 @@ def detector_loss(kind, loss):
         (lambda: detector_loss("segmentation", "dice_ce"), 2, 2),
         (lambda: detector_loss("segmentation", "focal"), 2, 2),
         (lambda: detector_loss("segmentation", "dice_focal"), 2, 2),
+        (lambda: detector_loss("segmentation", "tversky_focal"), 2, 2),
+        (lambda: detector_loss("segmentation", "dice_topk"), 2, 2),
+        (lambda: detector_loss("segmentation", "dice_balanced"), 2, 3),
+        (lambda: detector_loss("segmentation", "dice_ce", exclusive=True), 3, 2),
+        (lambda: detector_loss("segmentation", "dice_topk", exclusive=True), 3, 2),
+        (lambda: detector_loss("segmentation", "dice_focal", exclusive=True), 3, 2),
         (lambda: detector_loss("heatmap", "focal"), 4, 5),
         (lambda: detector_loss("heatmap", "mse"), 4, 5),
     ],
-    ids=["MONAI Dice", "Dice", "focal", "Dice focal", "heat map", "heat map mse"],
+    ids=[
+        "MONAI Dice",
+        "Dice",
+        "focal",
+        "Dice focal",
+        "Tversky",
+        "top k",
+        "balanced",
+        "softmax",
+        "softmax top k",
+        "softmax focal",
+        "heat map",
+        "heat map mse",
+    ],
 )
 def test_losses_and_the_gradient_of_what_was_cut(make, channels, target_channels):
     target = (torch.rand(2, target_channels, 32, 32, generator=torch.Generator().manual_seed(3)) < 0.3).float()
