@@ -18,7 +18,7 @@ from medseg.planning.plan import Plan, make_plan
 from medseg.seeds import child_seed
 from medseg.training.class_weights import plan_class_weights
 
-__all__ = ["prepare_training", "training_samples"]
+__all__ = ["choose_spacing", "prepare_training", "training_samples"]
 
 logger = logging.getLogger(__name__)
 ENDLESS = 1 << 40  # samples when the clock ends the training
@@ -63,7 +63,7 @@ def prepare_training(
     classifier = pipeline.detector if isinstance(pipeline.detector, ClassificationSettings) else None
     if classifier is not None and not classifier.multi_label:
         _check_labels(parts, len(pipeline.classes))
-    spacing, reason = _spacing(pipeline, parts["train"])
+    spacing, reason = choose_spacing(pipeline, parts["train"])
     options = CacheOptions(pipeline.input, spacing, pipeline.classes)
     layout = pipeline.layout
     kept = 0 if layout.space > 1 or layout.slabs > 1 else MEMORY_BYTES  # volumes that are spread are read by rows
@@ -116,7 +116,8 @@ def _check_labels(parts: dict[str, list[Case]], n_classes: int) -> None:
                 )
 
 
-def _spacing(pipeline: Pipeline, cases: list[Case]) -> tuple[tuple[float, float, float] | None, str]:
+def choose_spacing(pipeline: Pipeline, cases: list[Case]) -> tuple[tuple[float, float, float] | None, str]:
+    """The working spacing, (z, y, x) in mm, and why: as given, else the median over the first images."""
     if pipeline.input.dimensions == 2:
         return None, "two-dimensional: images are resized, if at all"
     if pipeline.input.spacing_mm is not None:

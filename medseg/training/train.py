@@ -32,7 +32,7 @@ from medseg.training.measure import choose_compilation, choose_execution
 from medseg.training.preparation import prepare_training, training_samples
 from medseg.training.validation import Validation, calibrate, validate
 
-__all__ = ["train", "train_here"]
+__all__ = ["loaded_pipeline", "train", "train_here"]
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def train(
     MedsegError
         ConfigError, ManifestError, CheckpointError, OutputError: what is wrong, in one line.
     """
-    settings = _loaded(pipeline, overrides)
+    settings = loaded_pipeline(pipeline, overrides)
     arguments: dict[str, Any] = {
         "pipeline": settings, "data": Path(data), "run": Path(run), "fold": fold, "resume": resume, "device": device,
         "workers": workers,
@@ -196,7 +196,8 @@ def _check_run(pipeline: Pipeline, run: Path, *, resume: bool) -> None:
         raise OutputError(f"{run}: already holds a run; go on with --resume, or choose another folder")
 
 
-def _loaded(pipeline: Pipeline | str | Path, overrides: Sequence[str]) -> Pipeline:
+def loaded_pipeline(pipeline: Pipeline | str | Path, overrides: Sequence[str]) -> Pipeline:
+    """The pipeline that is given, named or in a file, with the overrides."""
     if isinstance(pipeline, Pipeline):
         content = pipeline.model_dump(mode="json")
         return pipeline_from_dict(apply_overrides(content, overrides)) if overrides else pipeline
