@@ -18,6 +18,9 @@ def train(
     fold: Annotated[str | None, typer.Option("-f", "--fold", help="number of the fold, or all")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="with --fold all: folds at a time, in processes of their own")] = 1,
     resume: Annotated[bool, typer.Option(help="go on with the run's checkpoint")] = False,
+    save: Annotated[
+        str, typer.Option(help="with --fold all: what to save of out-of-fold cases: mask, probability, overlay")
+    ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     seed: Annotated[int | None, typer.Option(help="same as training.seed=N")] = None,
 ) -> None:
@@ -29,17 +32,20 @@ def train(
     changes = list(overrides or [])
     if seed is not None:
         changes.append(f"training.seed={seed}")
+    kinds = [kind.strip() for kind in save.split(",") if kind.strip()]
     if fold == "all":
         from medseg.experiment.cross_validation import cross_validate
 
-        result = cross_validate(pipeline, data, output, overrides=changes, resume=resume, jobs=jobs, device=device)
+        result = cross_validate(
+            pipeline, data, output, overrides=changes, resume=resume, jobs=jobs, device=device, save=kinds
+        )
         print(result.path)
         some_failed(result.failures | result.left_out)
         return
     if fold is not None and not fold.isdecimal():
         raise ConfigError(f"--fold {fold}: expected a number or all")
-    if jobs != 1:
-        raise ConfigError(f"--jobs {jobs}: goes with --fold all")
+    if jobs != 1 or kinds:
+        raise ConfigError("--jobs and --save go with --fold all")
     number = None if fold is None else int(fold)
     train_run(pipeline, data, output, overrides=changes, fold=number, resume=resume, device=device)
     print(output)

@@ -20,6 +20,10 @@ class SegmentationSettings(Settings):
     focal_gamma: float = Field(2.0, ge=0, description="exponent of the focal loss")
     positive_weight: float = Field(1.0, gt=0, description="weight of lesion voxels in the cross-entropy")
     mask_threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a voxel belongs to the mask")
+    mask_min_voxels: int = Field(
+        0, ge=0, description="components of the mask smaller than this, in working voxels, are taken out of it"
+    )
+    mask_largest: bool = Field(False, description="keep only the largest component of the mask")
     candidate_fraction: float = Field(
         0.4, gt=0, lt=1, description="a candidate is the component around a peak above this share of the peak"
     )

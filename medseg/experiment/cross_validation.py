@@ -1,10 +1,11 @@
 """Cross-validation: every fold of the development part is trained, each as a run of its own."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -13,17 +14,19 @@ from medseg.data.manifest import Manifest, load_manifest
 from medseg.data.splits import split_patients
 from medseg.errors import CheckpointError, ConfigError, ManifestError, MedsegError, OutputError
 from medseg.experiment.folds import Fold, train_in_processes, train_one_by_one
+from medseg.experiment.out_of_fold import OUT_OF_FOLD, choose_on_folds, predict_out_of_fold
 from medseg.files import exclusive, read_json, write_json, write_text
+from medseg.inference.ensemble import CROSS_VALIDATION
 from medseg.inference.model import WEIGHTS, resolve_device
+from medseg.inference.results import FILES
 from medseg.parallel.ranks import is_one_of_several
 from medseg.training.loop import LAST
 from medseg.training.preparation import choose_spacing
 from medseg.training.train import loaded_pipeline
 
-__all__ = ["CROSS_VALIDATION", "CrossValidation", "cross_validate"]
+__all__ = ["CrossValidation", "cross_validate"]
 
 logger = logging.getLogger(__name__)
-CROSS_VALIDATION = "cross_validation.json"
 SCHEMA_VERSION = 1
 
 
@@ -54,8 +57,12 @@ def cross_validate(
     resume: bool = False,
     jobs: int = 1,
     device: str = "auto",
+    save: Sequence[str] = (),
 ) -> CrossValidation:
     """Train every fold into ``fold_0`` … of `run`, each an ordinary run; the test part stays closed.
+
+    When all are finished, thresholds and post-processing are chosen on their validation parts together, and
+    ``out_of_fold`` becomes a prediction folder over the whole development part.
 
     A fold that fails does not stop the others. In three dimensions all folds work at one spacing, that of the whole
     development part, so that their maps can be averaged.
@@ -70,6 +77,8 @@ def cross_validate(
         Finished folds are left, those that were begun go on, the others begin.
     jobs : int
         Folds at a time, in processes of their own from 2 on; over several GPUs in turn.
+    save : sequence of str
+        What is written for each out-of-fold case, as of `predict`.
 
     Raises
     ------
@@ -79,7 +88,7 @@ def cross_validate(
         When it was asked to stop; the checkpoints are written.
     """
     settings, run = loaded_pipeline(pipeline, overrides), Path(run)
-    _check_options(settings, jobs, device)
+    _check_options(settings, jobs, device, save)
     manifest = load_manifest(data)
     _check_run(run, resume=resume)
     with exclusive(run):
@@ -100,10 +109,15 @@ def cross_validate(
                 train_one_by_one(todo, changed, pipeline=settings, data=manifest.path, device=device)
             else:
                 train_in_processes(todo, changed, jobs=jobs, pipeline=path, data=manifest.path, device=device)
-        return _result(run, folds)
+        result = _result(run, folds)
+        if not result.failures:
+            content = choose_on_folds(folds, settings, manifest, device=device)
+            predict_out_of_fold(folds, manifest, content, run / OUT_OF_FOLD, device=device, save=save)
+            _write_state(run, settings, folds, content)
+    return result
 
 
-def _check_options(settings: Pipeline, jobs: int, device: str) -> None:
+def _check_options(settings: Pipeline, jobs: int, device: str, save: Sequence[str]) -> None:
     if jobs < 1:
         raise ConfigError(f"--jobs {jobs}: at least 1 fold at a time was expected")
     if is_one_of_several():
@@ -113,6 +127,10 @@ def _check_options(settings: Pipeline, jobs: int, device: str) -> None:
             f"--jobs {jobs}: a fold has {settings.layout.ranks} processes already (layout.space, layout.data); "
             "use --jobs 1"
         )
+    for kind in save:
+        if kind not in FILES or (kind == "mask" and settings.detector.kind != "segmentation"):
+            raise ConfigError(f"--save {kind}: not for out-of-fold cases of this pipeline; allowed are mask (of a "
+                              "segmentation), probability, overlay")  # fmt: skip
     resolve_device(device)
 
 
@@ -161,13 +179,15 @@ def _keep_pipeline(settings: Pipeline, run: Path) -> Path:
     return path
 
 
-def _write_state(run: Path, settings: Pipeline, folds: Sequence[Fold]) -> None:
+def _write_state(
+    run: Path, settings: Pipeline, folds: Sequence[Fold], further: Mapping[str, Any] | None = None
+) -> None:
     rows = [{"fold": fold.number, "state": fold.state, "error": fold.error or None} for fold in folds]
     content = {
         "schema_version": SCHEMA_VERSION, "pipeline": settings.name, "n_folds": len(folds),
         "seed": settings.training.seed, "folds": rows,
     }  # fmt: skip
-    write_json(run / CROSS_VALIDATION, content)
+    write_json(run / CROSS_VALIDATION, content | dict(further or {}))
 
 
 @contextmanager

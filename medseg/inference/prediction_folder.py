@@ -41,6 +41,8 @@ class CaseRecord:
         Probability of each class, of a classifier.
     warnings : list of str
         What the reader of the image did that the user should know.
+    fold : int or None
+        Of a cross-validation: the fold whose model, not trained on the case, has predicted it.
     """
 
     case_id: str
@@ -57,10 +59,12 @@ class CaseRecord:
     findings: list[Finding] = field(default_factory=list)
     class_scores: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    fold: int | None = None
 
     def case_row(self) -> dict[str, Any]:
         """Row of ``cases.csv``."""
         row = {name: getattr(self, name) for name in CASE_COLUMNS if name != "n_findings"}
+        row["fold"] = self.fold
         row["n_findings"] = sum(finding.score >= self.operating_point for finding in self.findings)
         row["training_case"] = None if self.training_case is None else int(self.training_case)
         row["warnings"] = "; ".join(self.warnings)
@@ -153,7 +157,8 @@ class PredictionFolder:
 
     def finish(self, records: list[CaseRecord]) -> None:
         """Write the tables over all cases."""
-        write_csv(self.path / "cases.csv", CASE_COLUMNS, [record.case_row() for record in records])
+        columns = CASE_COLUMNS if all(record.fold is None for record in records) else (*CASE_COLUMNS, "fold")
+        write_csv(self.path / "cases.csv", columns, [record.case_row() for record in records])
         rows = (row for record in records for row in record.finding_rows())
         write_csv(self.path / "findings.csv", FINDING_COLUMNS, rows)
         scores = [

@@ -60,6 +60,9 @@ class TrainingSettings(Settings):
         None, ge=0, description="processes that prepare samples; 0: in the training process; null: half of the cores"
     )
     max_bad_steps: int = Field(50, ge=1, description="stop after this many steps in a row whose loss is not finite")
+    choose_postprocessing: bool = Field(
+        True, description="after a cross-validation of masks: choose which of their components are kept"
+    )
     tensorboard: bool = Field(True, description="also write the log for TensorBoard")
 
     @field_validator("batch_size", mode="wrap")

@@ -33,6 +33,13 @@ def curve(folder):
         return [[row[name] for name in CURVE] for row in csv.DictReader(stream)]
 
 
+def out_of_fold(folder, table):
+    """A table of the out-of-fold predictions without what depends on the clock."""
+    with (folder / "out_of_fold" / table).open() as stream:
+        rows = list(csv.DictReader(stream))
+    return [{name: cell for name, cell in row.items() if name != "seconds"} for row in rows]
+
+
 @pytest.fixture(scope="module")
 def validated(blobs, tmp_path_factory):
     """A small cross-validation that nothing disturbed."""
@@ -121,13 +128,16 @@ def test_folds_go_over_the_gpus_in_turn(monkeypatch):
 
 
 @pytest.mark.slow
-def test_folds_in_two_processes_are_those_of_one_after_another(validated, blobs, tmp_path, capfd):
-    result = cross_validate("brain_infarct", blobs, tmp_path / "two", overrides=OPTIONS, jobs=2)
+def test_folds_in_two_processes_are_those_of_one_after_another(validated, blobs, tmp_path, capfd, caplog):
+    with caplog.at_level("INFO", "medseg"):
+        result = cross_validate("brain_infarct", blobs, tmp_path / "two", overrides=OPTIONS, jobs=2)
     assert result.failures == {}
     for number in (0, 1):
         assert curve(tmp_path / "two" / f"fold_{number}") == curve(validated.path / f"fold_{number}")
         digests = {load_model(folder / f"fold_{number}").digest for folder in (tmp_path / "two", validated.path)}
         assert len(digests) == 1
+    for table in ("cases.csv", "findings.csv"):
+        assert out_of_fold(tmp_path / "two", table) == out_of_fold(validated.path, table)
     said = capfd.readouterr().err
     assert "fold 0: step" in said
     assert "fold 1: step" in said
@@ -156,3 +166,5 @@ def test_killed_and_resumed_it_ends_as_an_undisturbed_one(jobs, number, blobs, t
     assert state_of(killed) == ["finished", "finished"]
     for fold in ("fold_0", "fold_1"):
         assert curve(killed / fold) == curve(whole / fold)
+    for table in ("cases.csv", "findings.csv"):
+        assert out_of_fold(killed, table) == out_of_fold(whole, table)
