@@ -27,6 +27,7 @@ from medseg.parallel.team import Team
 from medseg.planning.plan import Plan, read_plan
 from medseg.seeds import seed_everything
 from medseg.training.checkpoint import save_checkpoint
+from medseg.training.initial_weights import begin_with, with_initial_plan
 from medseg.training.loop import LAST, fit
 from medseg.training.measure import choose_compilation, choose_execution
 from medseg.training.preparation import prepare_training, training_samples
@@ -127,6 +128,7 @@ def _train(
     network = network_for(pipeline, plan, detector).to(team.device)
     samples = training_samples(pipeline, stores["train"], detector, plan)
     if not resume:
+        plan = begin_with(network, plan, pipeline.training)
         plan = _choose(network, detector, samples, plan, pipeline)
         seed_everything(pipeline.training.seed)  # whatever the measurements have drawn
         team.led(lambda: _open_run(run, pipeline, plan, splits, manifest, left_out, trained_on=stores["train"].cases))
@@ -200,8 +202,10 @@ def loaded_pipeline(pipeline: Pipeline | str | Path, overrides: Sequence[str]) -
     """The pipeline that is given, named or in a file, with the overrides."""
     if isinstance(pipeline, Pipeline):
         content = pipeline.model_dump(mode="json")
-        return pipeline_from_dict(apply_overrides(content, overrides)) if overrides else pipeline
-    return load_pipeline(pipeline, overrides)
+        settings = pipeline_from_dict(apply_overrides(content, overrides)) if overrides else pipeline
+    else:
+        settings = load_pipeline(pipeline, overrides)
+    return with_initial_plan(settings)
 
 
 def _differences(saved: Pipeline, given: Pipeline) -> str:
