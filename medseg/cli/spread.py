@@ -13,8 +13,8 @@ def spread(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="CSV file for the table")] = None,
 ) -> None:
     """Mean and standard deviation of each figure over evaluations of several seeds."""
-    from medseg.experiment.spread import SPREAD_COLUMNS, spread_lines
-    from medseg.experiment.spread import spread as spread_of
+    from medseg.experiment.figure_spread import SPREAD_COLUMNS, spread_lines
+    from medseg.experiment.figure_spread import spread as spread_of
     from medseg.files import write_csv
 
     rows = spread_of(evaluations)

@@ -23,7 +23,7 @@ from medseg.inference.prediction_folder import CaseRecord, PredictionFolder
 from medseg.progress import track, within
 from medseg.training.validation import Validation, calibrate, measure_case, measured
 
-__all__ = ["OUT_OF_FOLD", "choose_on_folds", "predict_out_of_fold"]
+__all__ = ["OUT_OF_FOLD", "choose_on_folds", "measure_fold", "predict_out_of_fold"]
 
 OUT_OF_FOLD = "out_of_fold"
 NOTE = (
@@ -47,7 +47,7 @@ def choose_on_folds(folds: Sequence[Fold], pipeline: Pipeline, manifest: Manifes
     components: list[MaskComponents] = []
     for fold in folds:
         model = load_model(fold.run, device=device)
-        validations.append(_measure(model, fold, manifest, components))
+        validations.append(measure_fold(model, fold, manifest, components))
     pooled = measured(model, [row for validation in validations for row in validation.rows])
     calibration = calibrate(model, pooled)
     chosen = None
@@ -59,8 +59,10 @@ def choose_on_folds(folds: Sequence[Fold], pipeline: Pipeline, manifest: Manifes
     return {"calibration": calibration, "postprocessing": chosen, "out_of_fold": figures, "note": NOTE}
 
 
-def _measure(model: Model, fold: Fold, manifest: Manifest, components: list[MaskComponents]) -> Validation:
-    """Measure a fold on its validation cases, as training has; adds the components of their masks."""
+def measure_fold(
+    model: Model, fold: Fold, manifest: Manifest, components: list[MaskComponents] | None = None
+) -> Validation:
+    """Measure a fold on its validation cases, as training has; `components` gets those of their masks."""
     left_out = read_json(fold.run / "splits.json").get("left_out", {})
     cases = [
         case for case in manifest.cases
@@ -75,7 +77,7 @@ def _measure(model: Model, fold: Fold, manifest: Manifest, components: list[Mask
 
     def look(case: CachedCase, maps: np.ndarray) -> None:
         reference = np.asarray(case.instances) > 0
-        if isinstance(model.pipeline.detector, SegmentationSettings) and reference.any():
+        if components is not None and isinstance(model.pipeline.detector, SegmentationSettings) and reference.any():
             largest = maps[:n_classes].max(axis=0)
             components.append(mask_components(largest, reference, patient_of[case.case_id]))
 

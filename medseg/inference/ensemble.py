@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,15 @@ from medseg.inference.model import Model, load_model, pipeline_of
 from medseg.inference.spread import Spread
 from medseg.parallel.team import Team
 
-__all__ = ["CROSS_VALIDATION", "Ensemble", "digest_of", "load_ensemble", "with_choices", "with_postprocessing"]
+__all__ = [
+    "CROSS_VALIDATION",
+    "Ensemble",
+    "digest_of",
+    "load_ensemble",
+    "mean_of",
+    "with_choices",
+    "with_postprocessing",
+]
 
 CROSS_VALIDATION = "cross_validation.json"
 
@@ -121,15 +129,44 @@ def load_ensemble(path: Path, *, device: str, operating_point: float | None, tea
     for number in sorted(states):
         members.append(load_model(path / f"fold_{number}", device=device, team=team))
         team = team or members[0].team
-    _check_grids(path, members)
-    first = members[0]
-    ensemble = Ensemble(
-        pipeline, first.plan, first.network, first.detector, {}, _parts(members),
-        frozenset().union(*(member.training_patients for member in members)), "", first.team, tuple(members),
-    )  # fmt: skip
+    try:
+        ensemble = mean_of(members, pipeline)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}; set input.spacing_mm and train anew") from None
     with_choices(ensemble, content)
     ensemble.digest = digest_of(members, content)
     return ensemble
+
+
+def mean_of(members: Sequence[Model], pipeline: Pipeline | None = None) -> Ensemble:
+    """Average models; the thresholds are the first one's.
+
+    Parameters
+    ----------
+    pipeline : Pipeline, optional
+        The first member's unless given.
+
+    Raises
+    ------
+    CheckpointError
+        When they do not work on one grid, or say different things.
+    """
+    first = members[0]
+    for number, member in enumerate(members):
+        if member.plan.spacing_mm != first.plan.spacing_mm or member.pipeline.input != first.pipeline.input:
+            raise CheckpointError(
+                f"model {number} works at {member.plan.spacing_mm} mm, model 0 at {first.plan.spacing_mm} mm, or with "
+                "other input settings, so their maps cannot be averaged"
+            )
+        if member.pipeline.detector.kind != first.pipeline.detector.kind:
+            raise CheckpointError(f"model {number} is a detector of another kind than model 0")
+        if member.pipeline.classes != first.pipeline.classes:
+            raise CheckpointError(f"model {number} has other classes than model 0")
+    return Ensemble(
+        pipeline or first.pipeline, first.plan, first.network, first.detector, first.calibration, _parts(members),
+        frozenset().union(*(member.training_patients for member in members)),
+        hashlib.sha256("/".join(member.digest for member in members).encode()).hexdigest(), first.team, tuple(members),
+    )  # fmt: skip
 
 
 def with_choices(model: Model, content: dict[str, Any]) -> None:
@@ -157,17 +194,7 @@ def digest_of(members: Iterable[Model], content: dict[str, Any]) -> str:
     return hashlib.sha256("/".join([*(member.digest for member in members), chosen]).encode()).hexdigest()
 
 
-def _check_grids(path: Path, members: list[Model]) -> None:
-    first = members[0]
-    for number, member in enumerate(members):
-        if member.plan.spacing_mm != first.plan.spacing_mm or member.pipeline.input != first.pipeline.input:
-            raise CheckpointError(
-                f"{path}: fold {number} works at {member.plan.spacing_mm} mm, fold 0 at {first.plan.spacing_mm} mm, or "
-                "with other input settings: their maps cannot be averaged; set input.spacing_mm and train anew"
-            )
-
-
-def _parts(members: list[Model]) -> dict[str, str]:
+def _parts(members: Sequence[Model]) -> dict[str, str]:
     """Part of each case: every one that a fold was trained or validated on counts as training."""
     parts: dict[str, str] = {}
     for member in members:

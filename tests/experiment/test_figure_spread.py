@@ -3,7 +3,8 @@
 import pytest
 
 from medseg.errors import OutputError
-from medseg.experiment.spread import spread, spread_lines
+from medseg.experiment import spread
+from medseg.experiment.figure_spread import spread_lines
 from medseg.files import write_json
 
 
