@@ -72,8 +72,10 @@ def choose(
     contents = [_finished(folder) for folder in folders]
     metric = metric or str(contents[0]["out_of_fold"]["metric"])
     _check_same_folds(folders, contents)
-    figures: dict[tuple[Path, ...], float] = {(folder,): _mean(folder, content["out_of_fold"]["by_fold"], metric)
-               for folder, content in zip(folders, contents)}  # fmt: skip
+    figures: dict[tuple[Path, ...], float] = {
+        (folder,): _mean(folder, content["out_of_fold"]["by_fold"], metric)
+        for folder, content in zip(folders, contents)
+    }
     if data is not None:
         manifest = load_manifest(data)
         for pair in combinations(folders, 2):
