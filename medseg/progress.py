@@ -4,11 +4,23 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-__all__ = ["Progress", "track"]
+__all__ = ["Progress", "track", "within"]
 
 Item = TypeVar("Item")
+_wholes: list[str] = []  # what the work that is shown is a part of
+
+
+@contextmanager
+def within(whole: str) -> Iterator[None]:
+    """Name what the work that is shown meanwhile is a part of ("fold 2")."""
+    _wholes.append(whole)
+    try:
+        yield
+    finally:
+        _wholes.pop()
 
 
 class Progress:
@@ -30,7 +42,7 @@ class Progress:
     """
 
     def __init__(self, title: str, total: int, *, interval_seconds: float = 20.0) -> None:
-        self.title, self.total, self.done, self.note = title, total, 0, ""
+        self.title, self.total, self.done, self.note = ": ".join([*_wholes, title]), total, 0, ""
         self._interval = interval_seconds
         self._started = self._last = time.monotonic()
         self._bar: Any = None

@@ -11,7 +11,9 @@ __all__ = ["COMMANDS"]
 
 
 def predict(
-    model: Annotated[Path, typer.Option("-m", "--model", help="run folder")],
+    model: Annotated[
+        Path, typer.Option("-m", "--model", help="run folder, or that of a cross-validation for its folds' mean")
+    ],
     input: Annotated[Path, typer.Option("-i", "--input", help="image, folder, DICOM tree or manifest")],
     output: Annotated[Path, typer.Option("-o", "--output", help="prediction folder")],
     subset: Annotated[str, typer.Option(help="part of the manifest: train, val, test or all")] = "all",

@@ -32,6 +32,10 @@ class SegmentationSettings(Settings):
         False, description="a voxel has one class at most (softmax with the background); else a sigmoid a class"
     )
     mask_threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a voxel belongs to the mask")
+    mask_min_voxels: int = Field(
+        0, ge=0, description="components of the mask smaller than this, in working voxels, are taken out of it"
+    )
+    mask_largest: bool = Field(False, description="keep only the largest component of the mask")
     candidate_fraction: float = Field(
         0.4, gt=0, lt=1, description="a candidate is the component around a peak above this share of the peak"
     )

@@ -19,6 +19,7 @@ from medseg.evaluation.report import PixelEvidence, evaluate_evidence, evidence_
 from medseg.evaluation.settings import EvaluationSettings
 from medseg.experiment.class_evaluation import class_figures
 from medseg.experiment.evaluation_folder import write_evaluation
+from medseg.experiment.fold_figures import fold_figures
 from medseg.experiment.reader_evaluation import evaluate_readers
 from medseg.experiment.reference import Reference, VoxelCases, counted_voxels, read_map, read_reference
 from medseg.files import read_csv, read_json
@@ -140,6 +141,9 @@ def evaluate_predictions(
         result["case_level"]["by_class"] = by_class
     result["counts"] |= {"n_unlabelled": unlabelled, "n_unreadable_reference": len(failures)}
     _say_training(result, rows)
+    if rows and "fold" in rows[0]:
+        fold_of = {row["case_id"]: row["fold"] for row in rows}
+        result["cross_validation"] = fold_figures(evidence, fold_of, settings)
     notice = manifest.path.parent / "about.json"  # simulated data says here what it is
     if notice.is_file():
         result["notice"] = read_json(notice, needs=("notice",))["notice"]

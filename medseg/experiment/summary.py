@@ -5,6 +5,7 @@ from typing import Any
 
 __all__ = [
     "DESIGNS",
+    "FOLD_FIGURES",
     "READER_FIGURES",
     "figure_rows",
     "figure_text",
@@ -16,6 +17,9 @@ __all__ = [
 ]
 
 READER_FIGURES = {"cpm": "CPM", "wafroc_auc": "wAFROC area"}
+FOLD_FIGURES = {
+    "auc": "AUC", "cpm": "CPM", "froc_partial_area": "FROC partial area", "dice": "Dice, cases with a lesion",
+}  # fmt: skip
 DESIGNS = {
     "random_both": "readers and cases random", "fixed_readers": "readers fixed", "fixed_cases": "cases fixed",
 }  # fmt: skip
@@ -176,6 +180,11 @@ def summary_lines(result: dict[str, Any]) -> Iterator[str]:
     few = result.get("case_level", {}).get("partial_auc", {}).get("warning")
     if few:
         yield f"WARNING: partial AUC: {few}"
+    folds = result.get("cross_validation", {"figures": {}})
+    for key, figure in folds["figures"].items():
+        name = f"{FOLD_FIGURES.get(key, key)}, mean of {folds['n_folds']} folds"
+        spread = f", SD over folds {figure['sd']:.3f}" if figure.get("sd") is not None else ""
+        yield f"{name:<52} {figure_text(figure)}{spread}"
     for group, content in parts_of(result).items():
         yield f"{group}: {content['counts']['n_cases']} cases, {content['counts']['n_positive']} positive"
         for name, text, _ in summary_rows(content):

@@ -28,7 +28,7 @@ from medseg.parallel.signs import busy, is_lost_connection
 from medseg.progress import Progress
 from medseg.volume import Note
 
-__all__ = ["PredictResult", "predict_batch"]
+__all__ = ["PredictResult", "about_predictions", "predict_batch", "predict_part", "result_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def predict_batch(
     pseudonyms = Pseudonyms(Path(output), hides_names=hide_names)
     inputs = _inputs(model, Path(source), subset, pseudonyms, exclude=Path(output))
     check_source(save, (file for item in inputs for file in item.files[:1]))
-    about = _about(model, subset, save, hide_names=hide_names, show_reference=show_reference)
+    about = about_predictions(model, subset, save, hide_names=hide_names, show_reference=show_reference)
     with exclusive(output):
         folder = PredictionFolder(Path(output), about, resume=resume)
         named = {
@@ -111,10 +111,37 @@ def predict_batch(
         }
         if named:  # before the first case: a run that is killed must go on under the same names
             pseudonyms.save(named)
-        return _predict_all(model, inputs, folder, save, resume=resume, show_reference=show_reference, scratch=scratch)
+        records = _predict_all(
+            model, inputs, folder, save, resume=resume, show_reference=show_reference, scratch=scratch
+        )
+        folder.finish(records)
+    log_missing(records, model.pipeline.input)
+    return result_of(folder, records)
 
 
-def _about(model: Model, subset: str, save: Sequence[str], *, hide_names: bool, show_reference: bool) -> dict[str, Any]:
+def predict_part(model: Model, data: Path, subset: str, folder: PredictionFolder, fold: int) -> list[CaseRecord]:
+    """Predict a part of a manifest, as the model was trained, into a folder that holds other folds' cases too.
+
+    Cases that the folder has already are left. The caller finishes the folder.
+    """
+    inputs = _inputs(model, data, subset, Pseudonyms(folder.path), exclude=folder.path)
+    records = _predict_all(
+        model, inputs, folder, folder.about["save"], resume=True, show_reference=False, scratch=None
+    )  # fmt: skip
+    for record in records:
+        record.fold = fold
+    return records
+
+
+def result_of(folder: PredictionFolder, records: list[CaseRecord]) -> PredictResult:
+    """How many cases a folder has, and which failed."""
+    failures = {record.case_id: record.error for record in records if record.status == "failed"}
+    return PredictResult(folder.path, len(records), failures)
+
+
+def about_predictions(
+    model: Model, subset: str, save: Sequence[str], *, hide_names: bool, show_reference: bool
+) -> dict[str, Any]:
     """What the folder says of its predictions."""
     return {
         "pipeline": model.pipeline.name,
@@ -147,7 +174,7 @@ def _predict_all(
     resume: bool,
     show_reference: bool,
     scratch: Path | None,
-) -> PredictResult:
+) -> list[CaseRecord]:
     stamps = {item.case_id: _stamp(item) for item in inputs}
     done = folder.done(stamps) if resume else {}
     records: list[CaseRecord] = [done[item.case_id] for item in inputs if item.case_id in done]
@@ -161,11 +188,7 @@ def _predict_all(
             records.append(record)
             progress.advance()
     order = {item.case_id: number for number, item in enumerate(inputs)}
-    records.sort(key=lambda record: order[record.case_id])
-    folder.finish(records)
-    log_missing(records, model.pipeline.input)
-    failures = {record.case_id: record.error for record in records if record.status == "failed"}
-    return PredictResult(folder.path, len(records), failures)
+    return sorted(records, key=lambda record: order[record.case_id])
 
 
 def _inputs(model: Model, source: Path, subset: str, pseudonyms: Pseudonyms, *, exclude: Path) -> list[_Input]:

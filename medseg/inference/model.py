@@ -14,6 +14,7 @@ from medseg.detectors.base import Detector
 from medseg.detectors.candidates import to_finding
 from medseg.detectors.classification import ClassificationDetector
 from medseg.detectors.factory import build_detector
+from medseg.detectors.mask_components import lower_components
 from medseg.detectors.settings import ClassificationSettings, SegmentationSettings
 from medseg.errors import CheckpointError, ConfigError, ImageError
 from medseg.files import content_hash, read_json
@@ -218,8 +219,18 @@ class Model:
         said.setdefault("score", findings[0].score if findings else 0.0)
         return Prediction(
             findings, operating_point=self.operating_point,
-            map=ResultMap(maps[:n_classes], prepared.grid, prepared.source),
+            map=ResultMap(self._masked(maps[:n_classes]), prepared.grid, prepared.source),
             mask_threshold=self.mask_threshold if self.makes_mask else None, **said,
+        )  # fmt: skip
+
+    def _masked(self, maps: np.ndarray) -> np.ndarray:
+        """The maps without the components that the mask is to lose; candidates are listed before."""
+        settings = self.pipeline.detector
+        if not isinstance(settings, SegmentationSettings) or not (settings.mask_min_voxels or settings.mask_largest):
+            return maps
+        return lower_components(
+            maps, threshold=self.mask_threshold, min_voxels=settings.mask_min_voxels,
+            largest_only=settings.mask_largest,
         )  # fmt: skip
 
     def said(self, answer: ClassOutput) -> dict[str, Any]:
@@ -278,7 +289,7 @@ def load_model(
     Parameters
     ----------
     path : str or Path
-        RUN folder (or one fold of it).
+        RUN folder; that of a cross-validation gives the mean of its folds (`Ensemble`).
     operating_point : float, optional
         Report findings from this score on, instead of the one chosen on validation.
     team : Team, optional
@@ -289,9 +300,12 @@ def load_model(
     CheckpointError
         When the folder is not a run with a finished checkpoint.
     """
+    from medseg.inference.ensemble import CROSS_VALIDATION, load_ensemble
     from medseg.training.checkpoint import load_checkpoint
 
     run = Path(path)
+    if (run / CROSS_VALIDATION).is_file():
+        return load_ensemble(run, device=device, operating_point=operating_point, team=team)
     pipeline = pipeline_of(run)
     if operating_point is not None:
         inference = pipeline.inference.model_copy(update={"operating_point": operating_point})

@@ -41,7 +41,7 @@ def predict(
     Parameters
     ----------
     model : str or Path
-        RUN folder (or one fold of it).
+        RUN folder, or that of a cross-validation for the mean of its folds.
     operating_point
         As of `load_model`.
     space : int, optional

@@ -43,6 +43,8 @@ class CaseRecord:
         What the reader of the image did that the user should know.
     missing_channels : list of str
         Names of the channels that the case lacks, of which something else stands.
+    fold : int or None
+        Of a cross-validation: the fold whose model, not trained on the case, has predicted it.
     """
 
     case_id: str
@@ -60,10 +62,12 @@ class CaseRecord:
     class_scores: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     missing_channels: list[str] = field(default_factory=list)
+    fold: int | None = None
 
     def case_row(self) -> dict[str, Any]:
         """Row of ``cases.csv``."""
         row = {name: getattr(self, name) for name in CASE_COLUMNS if name != "n_findings"}
+        row["fold"] = self.fold
         row["n_findings"] = sum(finding.score >= self.operating_point for finding in self.findings)
         row["training_case"] = None if self.training_case is None else int(self.training_case)
         row["warnings"] = "; ".join(self.warnings)
@@ -157,7 +161,8 @@ class PredictionFolder:
 
     def finish(self, records: list[CaseRecord]) -> None:
         """Write the tables over all cases."""
-        write_csv(self.path / "cases.csv", CASE_COLUMNS, [record.case_row() for record in records])
+        columns = CASE_COLUMNS if all(record.fold is None for record in records) else (*CASE_COLUMNS, "fold")
+        write_csv(self.path / "cases.csv", columns, [record.case_row() for record in records])
         rows = (row for record in records for row in record.finding_rows())
         write_csv(self.path / "findings.csv", FINDING_COLUMNS, rows)
         scores = [

@@ -52,6 +52,7 @@ class TrainingState:
     skipped_in_a_row: int = 0
     best: float = -math.inf
     validated_at: float = 0.0  # seconds
+    without_gain: int = 0  # validations in a row whose figure was not better
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
     hard_negatives: list[HardNegative] = field(default_factory=list)
 
@@ -123,6 +124,9 @@ def fit(
                 if log is not None:
                     log.close()
                 raise Interrupted(f"stopped after step {state.step}; go on with --resume")
+    if _is_hopeless(state, settings):
+        logger.info("step %d: no better figure in %d validations, the training ends here (best %.4f)",
+                    state.step, state.without_gain, state.best)  # fmt: skip
     if not state.best_weights:
         state.best_weights = _kept(learner.weights)
     save()
@@ -209,6 +213,8 @@ def _validate(
     if not math.isfinite(result.value) and state.best == -math.inf:
         logger.warning("step %d: %s is not defined on the validation cases; the latest weights are kept",
                        state.step, result.metric)  # fmt: skip
+    if math.isfinite(result.value):
+        state.without_gain = 0 if result.value > state.best else state.without_gain + 1
     if result.value >= state.best or state.best == -math.inf:  # while nothing is measured: the latest
         state.best = result.value if math.isfinite(result.value) else state.best
         state.best_weights = _kept(weights)
@@ -235,7 +241,11 @@ def _progress(state: TrainingState, settings: TrainingSettings, last_step: int |
 
 
 def _finished(state: TrainingState, settings: TrainingSettings, last_step: int | None) -> bool:
-    return _progress(state, settings, last_step) >= 1
+    return _progress(state, settings, last_step) >= 1 or _is_hopeless(state, settings)
+
+
+def _is_hopeless(state: TrainingState, settings: TrainingSettings) -> bool:
+    return settings.patience_validations is not None and state.without_gain >= settings.patience_validations
 
 
 def _total(settings: TrainingSettings, last_step: int | None) -> int:

@@ -60,6 +60,22 @@ class TrainingSettings(Settings):
         None, ge=0, description="processes that prepare samples; 0: in the training process; null: half of the cores"
     )
     max_bad_steps: int = Field(50, ge=1, description="stop after this many steps in a row whose loss is not finite")
+    patience_validations: int | None = Field(
+        None, ge=1, description="end after so many validations in a row without a better figure; null: never"
+    )
+    initial_weights: str | None = Field(
+        None, description="begin with these weights: a run, one fold, a bundle, or a .safetensors or .pt file"
+    )
+    allow_partial_weights: bool = Field(
+        False,
+        description="of initial_weights load what fits by name and shape, and leave the rest fresh; else all must",
+    )
+    initial_plan: bool = Field(
+        False, description="take spacing and patch, where not given, from the run that initial_weights names"
+    )
+    choose_postprocessing: bool = Field(
+        True, description="after a cross-validation of masks: choose which of their components are kept"
+    )
     tensorboard: bool = Field(True, description="also write the log for TensorBoard")
 
     @field_validator("batch_size", mode="wrap")

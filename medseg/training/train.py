@@ -29,12 +29,13 @@ from medseg.planning.resolve import resolve
 from medseg.seeds import seed_everything
 from medseg.training.checkpoint import save_checkpoint
 from medseg.training.hard_negatives import hard_negative_search
+from medseg.training.initial_weights import begin_with, with_initial_plan
 from medseg.training.loop import LAST, fit
 from medseg.training.measure import choose_compilation, choose_execution
 from medseg.training.preparation import prepare_training, training_samples
 from medseg.training.validation import Validation, calibrate, validate
 
-__all__ = ["train", "train_here"]
+__all__ = ["loaded_pipeline", "train", "train_here"]
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def train(
     MedsegError
         ConfigError, ManifestError, CheckpointError, OutputError: what is wrong, in one line.
     """
-    settings = _loaded(pipeline, overrides)
+    settings = loaded_pipeline(pipeline, overrides)
     arguments: dict[str, Any] = {
         "pipeline": settings, "data": Path(data), "run": Path(run), "fold": fold, "resume": resume, "device": device,
         "workers": workers,
@@ -130,6 +131,7 @@ def _train(
     network = network_for(pipeline, plan, detector).to(team.device)
     samples = training_samples(pipeline, stores["train"], detector, plan)
     if not resume:
+        plan = begin_with(network, plan, pipeline.training)
         plan = _choose(network, detector, samples, plan, pipeline)
         seed_everything(pipeline.training.seed)  # whatever the measurements have drawn
         team.led(lambda: _open_run(run, asked, plan, splits, manifest, left_out, trained_on=stores["train"].cases))
@@ -202,11 +204,14 @@ def _check_run(pipeline: Pipeline, run: Path, *, resume: bool) -> None:
         raise OutputError(f"{run}: already holds a run; go on with --resume, or choose another folder")
 
 
-def _loaded(pipeline: Pipeline | str | Path, overrides: Sequence[str]) -> Pipeline:
+def loaded_pipeline(pipeline: Pipeline | str | Path, overrides: Sequence[str]) -> Pipeline:
+    """The pipeline that is given, named or in a file, with the overrides."""
     if isinstance(pipeline, Pipeline):
         content = pipeline.model_dump(mode="json")
-        return pipeline_from_dict(apply_overrides(content, overrides)) if overrides else pipeline
-    return load_pipeline(pipeline, overrides)
+        settings = pipeline_from_dict(apply_overrides(content, overrides)) if overrides else pipeline
+    else:
+        settings = load_pipeline(pipeline, overrides)
+    return with_initial_plan(settings)
 
 
 def _differences(saved: Pipeline, given: Pipeline) -> str:

@@ -1,5 +1,6 @@
 """Validation by the detector's own metric, and the thresholds a model is shipped with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +15,7 @@ from medseg.inference.model import Model
 from medseg.lesion import Finding
 from medseg.training.class_validation import class_aucs, known_labels, weak_hits
 
-__all__ = ["Validation", "calibrate", "validate"]
+__all__ = ["MASK_THRESHOLDS", "Validation", "calibrate", "measure_case", "measured", "validate"]
 
 MASK_THRESHOLDS = tuple(np.round(np.arange(0.1, 0.95, 0.05), 2).tolist())
 
@@ -56,7 +57,11 @@ class _Case:
 
 def validate(model: Model, store: CaseStore) -> Validation:
     """Predict every case of `store` on its working grid and measure."""
-    rows = [_measure(model, store[case.case_id]) for case in store.cases]
+    return measured(model, [measure_case(model, store[case.case_id]) for case in store.cases])
+
+
+def measured(model: Model, rows: list["_Case"]) -> Validation:
+    """The figures of measured cases."""
     figures: dict[str, float] = {}
     positive = np.array([row.positive for row in rows])
     score = np.array([row.score for row in rows])
@@ -81,10 +86,15 @@ def _of_classes(names: tuple[str, ...], rows: list[_Case]) -> dict[str, float]:
     return {"accuracy": float(np.mean([bool(row.correct) for row in rows]))}
 
 
-def _measure(model: Model, case: CachedCase) -> _Case:
+def measure_case(
+    model: Model, case: CachedCase, look: Callable[[CachedCase, np.ndarray], None] = lambda case, maps: None
+) -> _Case:
+    """Predict a case on its working grid and measure; `look` is shown the maps, shape (map, z, y, x)."""
     prepared = Prepared(case.image, case.grid, case.source)
     answer = model.classify(prepared) if isinstance(model.pipeline.detector, ClassificationSettings) else None
     maps = model.maps(prepared) if answer is None else answer.maps
+    if maps is not None:
+        look(case, maps)
     row = _localised(model, case, maps) if maps is not None else _Case(case.case_id, False, 0.0, None, [], [], 0)
     if answer is None:
         return row
