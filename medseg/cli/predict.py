@@ -1,11 +1,14 @@
 """``medseg predict``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medseg.cli.failures import some_failed
+
+if TYPE_CHECKING:
+    from medseg.inference.batch import PredictResult
 
 __all__ = ["COMMANDS"]
 
@@ -52,7 +55,24 @@ def predict(
     )  # fmt: skip
     if current_rank().rank == 0:  # of several that torchrun has started, one speaks
         print(f"{result.path}: {result.n_cases} cases")
+        _say_out_of_scope(result)
         some_failed(result.failures)
+
+
+def _say_out_of_scope(result: "PredictResult") -> None:
+    """Say how many cases the model is not for; that nothing could be predicted is an error."""
+    from medseg.errors import ImageError
+
+    outside = result.out_of_scope
+    if not outside:
+        return
+    case_id, reason = next(iter(outside.items()))
+    if len(outside) == result.n_cases:
+        raise ImageError(
+            f"{result.path}: all {result.n_cases} case(s) are out of the model's scope, nothing was predicted; "
+            f"case {case_id}: {reason}"
+        )
+    print(f"{len(outside)} case(s) out of scope, which have no result (column error of cases.csv says why)")
 
 
 COMMANDS = (predict,)

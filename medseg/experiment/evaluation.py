@@ -19,6 +19,7 @@ from medseg.evaluation.report import PixelEvidence, evaluate_evidence, evidence_
 from medseg.evaluation.settings import EvaluationSettings
 from medseg.experiment.class_evaluation import class_figures
 from medseg.experiment.evaluation_folder import write_evaluation
+from medseg.experiment.out_of_scope import count_out_of_scope, in_scope
 from medseg.experiment.reader_evaluation import evaluate_readers
 from medseg.experiment.reference import Reference, VoxelCases, counted_voxels, read_map, read_reference
 from medseg.files import read_csv, read_json
@@ -139,6 +140,7 @@ def evaluate_predictions(
         by_class = class_figures(folder, about["classes"], tables.class_cases, tables.class_labels, settings)
         result["case_level"]["by_class"] = by_class
     result["counts"] |= {"n_unlabelled": unlabelled, "n_unreadable_reference": len(failures)}
+    result["counts"]["n_out_of_scope"] = count_out_of_scope(rows)
     _say_training(result, rows)
     notice = manifest.path.parent / "about.json"  # simulated data says here what it is
     if notice.is_file():
@@ -165,7 +167,7 @@ def _collect(
     tables = _Tables(masks_saved=saved["mask"], probabilities_saved=saved["probability"])
     failures: dict[str, str] = {}
     unlabelled = 0
-    for row in track(rows, "evaluating", len(rows)):
+    for row in track(in_scope(rows, folder), "evaluating", len(rows)):
         case = by_name.get(row["case_id"])
         if case is None:
             raise ManifestError(f"{manifest.path}: predicted case {row['case_id']} is not in the manifest")

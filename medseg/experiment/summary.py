@@ -162,6 +162,8 @@ def summary_lines(result: dict[str, Any]) -> Iterator[str]:
         yield f"{counts['n_unlabelled']} unlabelled or ignored case(s) left out"
     if counts.get("n_failed"):
         yield f"WARNING: {counts['n_failed']} case(s) failed: no marks, the lowest score, also where there is no lesion"
+    if counts.get("n_out_of_scope"):
+        yield f"WARNING: {counts['n_out_of_scope']} case(s) out of the model's scope: in no figure, not counted above"
     if counts.get("n_not_localised"):
         yield f"{counts['n_not_localised']} positive case(s) without the place of a lesion: case level only"
     used = result.get("case_level", {}).get("n_cases_used")

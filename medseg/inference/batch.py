@@ -12,6 +12,7 @@ from typing import Any
 from medseg.data.annotations import read_lesions, read_mask
 from medseg.data.channel_settings import ChannelRule
 from medseg.data.channels import choose_channels
+from medseg.data.domain import facts_of, unknown_facts
 from medseg.data.manifest import Case, load_manifest
 from medseg.data.pseudonyms import Pseudonyms, without_paths
 from medseg.errors import ConfigError, ImageError, ManifestError, MedsegError, OutputError
@@ -19,7 +20,7 @@ from medseg.files import exclusive, files_below
 from medseg.imaging import ImageSource, find_inputs
 from medseg.imaging.formats import split_member
 from medseg.inference.model import Model
-from medseg.inference.prediction_folder import CaseRecord, PredictionFolder
+from medseg.inference.prediction_folder import CaseRecord, PredictionFolder, reasons, say_unknown
 from medseg.inference.reading import CaseImage, read_ahead
 from medseg.inference.results import Reference, check_save, check_source, default_save, save_results
 from medseg.parallel.errors import RankError
@@ -34,11 +35,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PredictResult:
-    """Outcome of a batch: how many cases, and the reason of each that failed."""
+    """Outcome of a batch: how many cases, and the reason of each that failed or that the model is not for."""
 
     path: Path
     n_cases: int
     failures: dict[str, str]
+    out_of_scope: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +164,8 @@ def _predict_all(
     order = {item.case_id: number for number, item in enumerate(inputs)}
     records.sort(key=lambda record: order[record.case_id])
     folder.finish(records)
-    failures = {record.case_id: record.error for record in records if record.status == "failed"}
-    return PredictResult(folder.path, len(records), failures)
+    say_unknown(records)
+    return PredictResult(folder.path, len(records), reasons(records, "failed"), reasons(records, "out_of_scope"))
 
 
 def _inputs(model: Model, source: Path, subset: str, pseudonyms: Pseudonyms, *, exclude: Path) -> list[_Input]:
@@ -239,8 +241,9 @@ def _predict_one(
         logger.error("case %s failed: %s", item.case_id, record.error)
         return record
     record.warnings = [note.message for note in (*item.notes, *image.notes) if note.warning]
-    if outside := model.out_of_scope(image.source):
-        record.status, record.error = "out_of_scope", outside
+    record.unknown_facts = unknown_facts(facts_of(image.source, item.case), model.pipeline.input)
+    if image.prepared is None:
+        record.status, record.error = "out_of_scope", image.outside
         logger.warning("case %s is out of scope: %s", item.case_id, record.error)
         return record
     try:

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from medseg.config import Pipeline, load_pipeline
+from medseg.data.domain import contradiction, facts_of
+from medseg.data.manifest import Case
 from medseg.data.preprocess import Prepared, prepare_image
 from medseg.detectors.base import Detector
 from medseg.detectors.candidates import to_finding
@@ -172,12 +174,9 @@ class Model:
             return SpreadClasses(self.team, self.network, self.detector, **how)
         return SpreadMaps(self.team, self.network, self.detector, patch_size=self.plan.patch_size, **how)
 
-    def out_of_scope(self, volume: Volume | SlabReader) -> str:
-        """Why an image is not one that the model is for, as far as the file says what it is; empty if it may be."""
-        domain = self.pipeline.input.modality
-        if not domain or not volume.modality or volume.modality in domain:
-            return ""
-        return f"modality {volume.modality}, the model is for {' or '.join(domain)}"
+    def out_of_scope(self, image: Volume | SlabReader, case: Case | None = None) -> str:
+        """Why an image is not one that the model is for, as far as it is known what it is; empty if it may be."""
+        return contradiction(facts_of(image, case), self.pipeline.input)
 
     def predict(self, volume: Volume) -> Prediction:
         """Find lesions in one image.

@@ -1,8 +1,10 @@
 """The prediction folder: one record a case while it grows, ``cases.csv`` and ``findings.csv`` when it is whole."""
 
 import json
+import logging
 import shutil
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ from medseg.errors import OutputError
 from medseg.files import LOCK, output_errors, read_json, write_csv, write_json
 from medseg.lesion import FINDING_COLUMNS, Finding
 
-__all__ = ["CASE_COLUMNS", "CLASS_SCORES", "CaseRecord", "PredictionFolder"]
+__all__ = ["CASE_COLUMNS", "CLASS_SCORES", "CaseRecord", "PredictionFolder", "count_unknown", "reasons", "say_unknown"]
 
+logger = logging.getLogger(__name__)
 CASE_COLUMNS = (
     "case_id", "patient_id", "status", "error", "score", "n_findings", "seconds", "predicted_label", "training_case",
     "warnings",
@@ -41,6 +44,8 @@ class CaseRecord:
         Probability of each class, of a classifier.
     warnings : list of str
         What the reader of the image did that the user should know.
+    unknown_facts : list of str
+        Facts of the model's domain that are not known of the image.
     """
 
     case_id: str
@@ -57,6 +62,7 @@ class CaseRecord:
     findings: list[Finding] = field(default_factory=list)
     class_scores: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    unknown_facts: list[str] = field(default_factory=list)
 
     def case_row(self) -> dict[str, Any]:
         """Row of ``cases.csv``."""
@@ -163,7 +169,28 @@ class PredictionFolder:
         ]
         if scores:
             write_csv(self.path / CLASS_SCORES, CLASS_SCORE_COLUMNS, scores)
-        write_json(self.path / "predictions.json", self.about | {"complete": True, "n_cases": len(records)})
+        write_json(self.path / "predictions.json", self.about | _summary(records))
+
+
+def _summary(records: Sequence[CaseRecord]) -> dict[str, Any]:
+    outside, unknown = reasons(records, "out_of_scope"), count_unknown(records)
+    return {"complete": True, "n_cases": len(records), "n_out_of_scope": len(outside), "unknown_facts": unknown}
+
+
+def reasons(records: Sequence[CaseRecord], status: str) -> dict[str, str]:
+    """What is said of each case with this status."""
+    return {record.case_id: record.error for record in records if record.status == status}
+
+
+def count_unknown(records: Sequence[CaseRecord]) -> dict[str, int]:
+    """Of how many cases each fact of the model's domain is not known."""
+    return dict(Counter(name for record in records for name in record.unknown_facts))
+
+
+def say_unknown(records: Sequence[CaseRecord]) -> None:
+    """Log once what could not be checked against the model's domain."""
+    for name, number in count_unknown(records).items():
+        logger.info("%s unknown in %d of %d case(s): not checked", name.replace("_", " "), number, len(records))
 
 
 def _read_record(path: Path) -> CaseRecord | None:
