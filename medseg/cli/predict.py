@@ -30,6 +30,10 @@ def predict(
         float | None,
         typer.Option(min=0, max=1, help="report findings from this score on (default: chosen on validation)"),
     ] = None,
+    operating_point: Annotated[
+        str | None,
+        typer.Option(help="report findings from this point of the model on, such as fp_1 or sensitivity_0.9"),
+    ] = None,
     show_reference: Annotated[bool, typer.Option(help="draw the manifest's lesions into the overlays")] = False,
     pseudonymise_names: Annotated[bool, typer.Option(help="name cases by pseudonyms, not by their files")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
@@ -45,13 +49,17 @@ def predict(
     ] = None,
 ) -> None:
     """Predict images in batch into a prediction folder."""
+    from medseg.errors import ConfigError
     from medseg.inference.predict import predict as predict_images
     from medseg.parallel.ranks import current_rank
 
+    if threshold is not None and operating_point is not None:
+        raise ConfigError("give either --threshold or --operating-point")
     kinds = None if save is None else [kind.strip() for kind in save.split(",") if kind.strip()]
     result = predict_images(
-        model, input, output, operating_point=threshold, space=space, slabs=slabs, device=device, subset=subset,
-        save=kinds, resume=resume, show_reference=show_reference, hide_names=pseudonymise_names,
+        model, input, output, operating_point=threshold if operating_point is None else operating_point, space=space,
+        slabs=slabs, device=device, subset=subset, save=kinds, resume=resume,
+        show_reference=show_reference, hide_names=pseudonymise_names,
     )  # fmt: skip
     if current_rank().rank == 0:  # of several that torchrun has started, one speaks
         print(f"{result.path}: {result.n_cases} cases")

@@ -10,7 +10,15 @@ from medseg.errors import TableError
 from medseg.evaluation.checks import checked_labels, checked_scores
 from medseg.evaluation.proportions import wilson
 
-__all__ = ["BrierScore", "ReliabilityCurve", "brier_score", "expected_calibration_error", "reliability_curve"]
+__all__ = [
+    "BrierScore",
+    "ReliabilityCurve",
+    "brier_score",
+    "brier_weighted",
+    "expected_calibration_error",
+    "expected_calibration_error_weighted",
+    "reliability_curve",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,6 +134,21 @@ def expected_calibration_error(
     truth, p = _checked(y_true, probability)
     _, count, predicted, observed = _groups(truth, p, n_bins, strategy)
     return float(np.sum(count * np.abs(predicted - observed)) / len(p))
+
+
+def expected_calibration_error_weighted(
+    truth: np.ndarray, probability: np.ndarray, weights: np.ndarray, *, n_bins: int = 10
+) -> np.ndarray:
+    """The same in bins of equal width under weights of shape (replicate, n); shape (replicate,)."""
+    off = weights * (probability - np.asarray(truth, float))
+    place = _bins(probability, n_bins, "uniform")
+    distance = sum(np.abs(off[:, place == number].sum(axis=1)) for number in np.unique(place))
+    return np.asarray(distance / weights.sum(axis=1))
+
+
+def brier_weighted(truth: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Brier score under weights of shape (replicate, n); shape (replicate,)."""
+    return np.asarray((weights @ (probability - np.asarray(truth, float)) ** 2) / weights.sum(axis=1))
 
 
 def brier_score(

@@ -59,6 +59,9 @@ def named_figures(result: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, 
     yield from (("case", name, figure) for name, figure in _case_figures(case))
     yield from (("lesion", name, figure) for name, figure in _lesion_figures(lesion))
     yield from (("pixel", name, figure) for name, figure in _pixel_figures(pixel))
+    for name, content in result.get("calibration", {}).items():
+        yield "case", f"Brier score, probabilities of {name}s", content["brier"]
+        yield "case", f"Expected calibration error, probabilities of {name}s", content["expected_calibration_error"]
     at = result.get("at_operating_point")
     if at:
         threshold = f"at the operating point {at['threshold']:.3g}"

@@ -126,6 +126,7 @@ def _about(model: Model, subset: str, save: Sequence[str], *, hide_names: bool, 
             "subset": subset,
             "pseudonymise_names": hide_names,
             "operating_point": model.operating_point,
+            **({"score_calibration": model.scores.digest} if model.scores.digest else {}),
         },
         "save": sorted(save),
         "evaluation": model.pipeline.evaluation.model_dump(mode="json"),
@@ -265,6 +266,7 @@ def _predict_one(
         logger.debug("case %s", item.case_id, exc_info=not known)
         return record
     record.score, record.findings = prediction.score, prediction.findings
+    record.probability = prediction.case_probability
     record.predicted_label = prediction.class_index
     record.class_scores = dict(zip(model.pipeline.classes, prediction.class_probabilities))
     record.pixel_spacing_mm = image.source.pixel_spacing_mm

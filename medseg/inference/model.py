@@ -1,6 +1,6 @@
 """A trained model: load it from a run, predict one image."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ from medseg.files import content_hash, read_json
 from medseg.imaging.slabs import SlabReader
 from medseg.inference.class_maps import ClassOutput, classify
 from medseg.inference.result_map import ResultMap
+from medseg.inference.score_calibration import ScoreCalibration, read_score_calibration
 from medseg.inference.spread import SpreadMaps
 from medseg.inference.spread_classes import SpreadClasses
 from medseg.inference.windows import predict_maps
@@ -56,6 +57,8 @@ class Prediction:
         Largest probability (or heat) over the classes; gives slabs in the geometry of the input.
     mask_threshold : float or None
         Probability from which a voxel belongs to the mask, for segmentation.
+    case_probability : float or None
+        That the case has a lesion, as validation calibrated the score; None where it could not.
     """
 
     findings: list[Finding]
@@ -65,6 +68,7 @@ class Prediction:
     class_probabilities: tuple[float, ...] = ()
     map: ResultMap | None = None
     mask_threshold: float | None = None
+    case_probability: float | None = None
 
     @property
     def probability(self) -> np.ndarray | None:
@@ -100,6 +104,8 @@ class Model:
         Pseudonyms of the patients that the network was trained on.
     team : Team
         The processes (or slabs in turn) that a volume is spread over.
+    scores : ScoreCalibration
+        What validation says of the scores: probabilities and named operating points.
     """
 
     pipeline: Pipeline
@@ -111,6 +117,7 @@ class Model:
     training_patients: frozenset[str] = frozenset()
     digest: str = ""
     team: Team = field(default_factory=lambda: Team(LayoutSettings(), torch.device("cpu")))
+    scores: ScoreCalibration = field(default_factory=ScoreCalibration)
 
     @property
     def operating_point(self) -> float:
@@ -192,7 +199,7 @@ class Model:
         return self.predict_prepared(prepared)
 
     def predict_prepared(self, prepared: Prepared) -> Prediction:
-        """Find lesions in an image that is prepared already.
+        """Find lesions in an image that is prepared already, with the probabilities that validation gave their scores.
 
         This process holds the maps of the working grid (mapped from a file from 1 GiB on) and what the detector makes
         of them while it looks for candidates: for masks two more values a voxel.
@@ -200,7 +207,7 @@ class Model:
         answer = self.classify(prepared) if isinstance(self.pipeline.detector, ClassificationSettings) else None
         said = {} if answer is None else self.said(answer)
         if answer is not None and answer.maps is None:
-            return Prediction([], operating_point=self.operating_point, **said)
+            return calibrated(Prediction([], operating_point=self.operating_point, **said), self.scores)
         maps = self.maps(prepared) if answer is None or answer.maps is None else answer.maps
         _refuse_not_finite(maps)
         n_classes = len(self.pipeline.classes)
@@ -214,11 +221,12 @@ class Model:
             for c in candidates
         ]
         said.setdefault("score", findings[0].score if findings else 0.0)
-        return Prediction(
+        prediction = Prediction(
             findings, operating_point=self.operating_point,
             map=ResultMap(maps[:n_classes], prepared.grid, prepared.source),
             mask_threshold=self.mask_threshold if self.makes_mask else None, **said,
         )  # fmt: skip
+        return calibrated(prediction, self.scores)
 
     def said(self, answer: ClassOutput) -> dict[str, Any]:
         """Score, probabilities and, with one label an image, the predicted class."""
@@ -237,6 +245,16 @@ class Model:
         """Probability from which a voxel belongs to the mask."""
         assert isinstance(self.pipeline.detector, SegmentationSettings)
         return float(self.calibration.get("mask_threshold", self.pipeline.detector.mask_threshold))
+
+
+def calibrated(prediction: Prediction, scores: ScoreCalibration) -> Prediction:
+    """Give the case and its findings the probabilities of their scores; None where there is no calibration."""
+    case, candidate = scores.case, scores.candidate
+    findings = prediction.findings
+    if candidate is not None:
+        findings = [replace(finding, probability=candidate(finding.score)) for finding in findings]
+    probability = None if case is None else case(prediction.score)
+    return replace(prediction, findings=findings, case_probability=probability)
 
 
 def _refuse_not_finite(output: np.ndarray) -> None:
@@ -266,7 +284,7 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def load_model(
-    path: str | Path, *, device: str = "auto", operating_point: float | None = None, team: Team | None = None
+    path: str | Path, *, device: str = "auto", operating_point: float | str | None = None, team: Team | None = None
 ) -> Model:
     """Load the model of a run folder.
 
@@ -277,8 +295,9 @@ def load_model(
     ----------
     path : str or Path
         RUN folder (or one fold of it).
-    operating_point : float, optional
-        Report findings from this score on, instead of the one chosen on validation.
+    operating_point : float or str, optional
+        Report findings from this score on, or from the operating point of this name (of ``calibration.json``), instead
+        of the one chosen on validation.
     team : Team, optional
         The processes that predict together, its device being that of this one; this process alone unless given.
 
@@ -286,11 +305,16 @@ def load_model(
     ------
     CheckpointError
         When the folder is not a run with a finished checkpoint.
+    ConfigError
+        When the model has no operating point of that name.
     """
     from medseg.training.checkpoint import load_checkpoint
 
     run = Path(path)
     pipeline = pipeline_of(run)
+    scores = read_score_calibration(run)
+    if isinstance(operating_point, str):
+        operating_point = scores.threshold(operating_point, run.name)
     if operating_point is not None:
         inference = pipeline.inference.model_copy(update={"operating_point": operating_point})
         pipeline = pipeline.model_copy(update={"inference": inference})
@@ -313,7 +337,7 @@ def load_model(
     splits = _splits(run)
     return Model(
         pipeline, plan, network, detector, calibration, splits.get("cases", {}),
-        frozenset(splits.get("training_patients", ())), content_hash([run / WEIGHTS]), team,
+        frozenset(splits.get("training_patients", ())), content_hash([run / WEIGHTS]), team, scores,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ __all__ = ["CASE_COLUMNS", "CLASS_SCORES", "CaseRecord", "PredictionFolder", "co
 logger = logging.getLogger(__name__)
 CASE_COLUMNS = (
     "case_id", "patient_id", "status", "error", "score", "n_findings", "seconds", "predicted_label", "training_case",
-    "warnings",
+    "warnings", "probability",
 )  # fmt: skip
 CLASS_SCORES = "class_scores.csv"
 CLASS_SCORE_COLUMNS = ("case_id", "class", "score")
@@ -46,6 +46,8 @@ class CaseRecord:
         What the reader of the image did that the user should know.
     unknown_facts : list of str
         Facts of the model's domain that are not known of the image.
+    probability : float or None
+        That the case has a lesion; None where there is no calibration.
     """
 
     case_id: str
@@ -63,6 +65,7 @@ class CaseRecord:
     class_scores: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     unknown_facts: list[str] = field(default_factory=list)
+    probability: float | None = None
 
     def case_row(self) -> dict[str, Any]:
         """Row of ``cases.csv``."""
@@ -78,7 +81,7 @@ class CaseRecord:
         """Rows of ``findings.csv``."""
         for number, finding in enumerate(self.findings, start=1):
             row: dict[str, Any] = {"case_id": self.case_id, "finding_id": number, "class": finding.name}
-            row |= {name: getattr(finding, name) for name in ("x", "y", "z", "unit", "score")}
+            row |= {name: getattr(finding, name) for name in ("x", "y", "z", "unit", "score", "probability")}
             row["reported"] = int(finding.score >= self.operating_point)
             row |= dict(zip(("x_min", "y_min", "z_min", "x_max", "y_max", "z_max"), finding.box))
             row |= _sizes(finding, self.pixel_spacing_mm)
