@@ -21,8 +21,8 @@ def predict(
     save: Annotated[
         str | None,
         typer.Option(
-            help="comma-separated: mask, probability, overlay (NIfTI, PNG); for DICOM input also seg, sr, pm, sc, pr: "
-            "segmentation, structured report, parametric map, secondary capture, presentation state"
+            help="comma-separated: mask, probability, uncertainty, overlay (NIfTI, PNG); for DICOM input also seg, "
+            "sr, pm, sc, pr: segmentation, structured report, parametric map, secondary capture, presentation state"
         ),
     ] = None,
     resume: Annotated[bool, typer.Option(help="go on with a folder that was begun")] = False,

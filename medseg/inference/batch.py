@@ -266,7 +266,7 @@ def _predict_one(
         logger.debug("case %s", item.case_id, exc_info=not known)
         return record
     record.score, record.findings = prediction.score, prediction.findings
-    record.probability = prediction.case_probability
+    record.probability, record.score_sd = prediction.case_probability, prediction.score_sd
     record.predicted_label = prediction.class_index
     record.class_scores = dict(zip(model.pipeline.classes, prediction.class_probabilities))
     record.pixel_spacing_mm = image.source.pixel_spacing_mm

@@ -1,6 +1,6 @@
 """A trained model: load it from a run, predict one image."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,11 +20,13 @@ from medseg.detectors.settings import ClassificationSettings, SegmentationSettin
 from medseg.errors import CheckpointError, ConfigError, ImageError
 from medseg.files import content_hash, read_json
 from medseg.imaging.slabs import SlabReader
-from medseg.inference.class_maps import ClassOutput, classify
+from medseg.inference.class_maps import ClassOutput, classify, flips_of
+from medseg.inference.prediction_scores import calibrated, standard_deviation, with_spread
 from medseg.inference.result_map import ResultMap
 from medseg.inference.score_calibration import ScoreCalibration, read_score_calibration
 from medseg.inference.spread import SpreadMaps
 from medseg.inference.spread_classes import SpreadClasses
+from medseg.inference.spread_of_scores import MapSpread
 from medseg.inference.windows import predict_maps
 from medseg.lesion import Finding
 from medseg.networks.factory import build_network
@@ -59,6 +61,10 @@ class Prediction:
         Probability from which a voxel belongs to the mask, for segmentation.
     case_probability : float or None
         That the case has a lesion, as validation calibrated the score; None where it could not.
+    score_sd : float or None
+        Standard deviation of the score over the image and its mirror images; None without mirror images.
+    uncertainty : ResultMap or None
+        That of the map, the largest over the classes; None without mirror images.
     """
 
     findings: list[Finding]
@@ -69,6 +75,8 @@ class Prediction:
     map: ResultMap | None = None
     mask_threshold: float | None = None
     case_probability: float | None = None
+    score_sd: float | None = None
+    uncertainty: ResultMap | None = None
 
     @property
     def probability(self) -> np.ndarray | None:
@@ -131,21 +139,29 @@ class Model:
         return isinstance(self.pipeline.detector, SegmentationSettings)
 
     @property
+    def makes_uncertainty(self) -> bool:
+        """Whether a prediction has a map of how much mirror images differ."""
+        several = len(flips_of(self.pipeline.inference, self.pipeline.input.dimensions)) > 1
+        return several and not self.team.spreads and not isinstance(self.pipeline.detector, ClassificationSettings)
+
+    @property
     def makes_map(self) -> bool:
         """Whether a prediction has a map of probabilities, and so findings."""
         detector = self.pipeline.detector
         return not isinstance(detector, ClassificationSettings) or detector.activation_map != "none"
 
-    def maps(self, prepared: Prepared) -> np.ndarray:
+    def maps(self, prepared: Prepared, spread: MapSpread | None = None) -> np.ndarray:
         """Activated maps of the detector on the working grid, shape (map, z, y, x).
 
-        Of a volume that is spread over processes, the first of them has the maps; the others `follow`.
+        Of a volume that is spread over processes, the first of them has the maps; the others `follow`. `spread` is
+        given the maps of each mirror image, except of volumes that are spread.
         """
         if self.team.spreads:
             return cast(np.ndarray, self._spread.lead(prepared.image))
         return predict_maps(
             self.network, self.detector, prepared.image,
             patch_size=self.plan.patch_size, settings=self.pipeline.inference, autocast=self._autocast,
+            spread=spread,
         )  # fmt: skip
 
     def classify(self, prepared: Prepared) -> ClassOutput:
@@ -208,9 +224,10 @@ class Model:
         said = {} if answer is None else self.said(answer)
         if answer is not None and answer.maps is None:
             return calibrated(Prediction([], operating_point=self.operating_point, **said), self.scores)
-        maps = self.maps(prepared) if answer is None or answer.maps is None else answer.maps
-        _refuse_not_finite(maps)
         n_classes = len(self.pipeline.classes)
+        spread = MapSpread(n_classes) if self.makes_uncertainty else None
+        maps = self.maps(prepared, spread) if answer is None or answer.maps is None else answer.maps
+        _refuse_not_finite(maps)
         settings = self.pipeline.inference
         with busy():
             candidates = self.detector.decode(
@@ -226,7 +243,7 @@ class Model:
             map=ResultMap(maps[:n_classes], prepared.grid, prepared.source),
             mask_threshold=self.mask_threshold if self.makes_mask else None, **said,
         )  # fmt: skip
-        return calibrated(prediction, self.scores)
+        return calibrated(prediction if spread is None else with_spread(prediction, candidates, spread), self.scores)
 
     def said(self, answer: ClassOutput) -> dict[str, Any]:
         """Score, probabilities and, with one label an image, the predicted class."""
@@ -234,27 +251,22 @@ class Model:
         values = answer.probabilities
         _refuse_not_finite(values[:, None])
         said: dict[str, Any] = {"class_probabilities": tuple(map(float, values))}
+        best, passes = int(values.argmax()), answer.passes
         if self.pipeline.detector.multi_label:
-            return said | {"score": float(values.max())}
-        best = int(values.argmax())
+            return said | {"score": float(values.max()), "score_sd": standard_deviation(passes[:, best])}
         seen = self.makes_map or len(values) == 2  # the first class is 'nothing found'
-        return said | {"score": float(1 - values[0] if seen else values[best]), "class_index": best}
+        score = float(1 - values[0] if seen else values[best])
+        return said | {
+            "score": score,
+            "score_sd": standard_deviation(passes[:, 0 if seen else best]),
+            "class_index": best,
+        }
 
     @property
     def mask_threshold(self) -> float:
         """Probability from which a voxel belongs to the mask."""
         assert isinstance(self.pipeline.detector, SegmentationSettings)
         return float(self.calibration.get("mask_threshold", self.pipeline.detector.mask_threshold))
-
-
-def calibrated(prediction: Prediction, scores: ScoreCalibration) -> Prediction:
-    """Give the case and its findings the probabilities of their scores; None where there is no calibration."""
-    case, candidate = scores.case, scores.candidate
-    findings = prediction.findings
-    if candidate is not None:
-        findings = [replace(finding, probability=candidate(finding.score)) for finding in findings]
-    probability = None if case is None else case(prediction.score)
-    return replace(prediction, findings=findings, case_probability=probability)
 
 
 def _refuse_not_finite(output: np.ndarray) -> None:

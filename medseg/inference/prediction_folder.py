@@ -18,7 +18,7 @@ __all__ = ["CASE_COLUMNS", "CLASS_SCORES", "CaseRecord", "PredictionFolder", "co
 logger = logging.getLogger(__name__)
 CASE_COLUMNS = (
     "case_id", "patient_id", "status", "error", "score", "n_findings", "seconds", "predicted_label", "training_case",
-    "warnings", "probability",
+    "warnings", "probability", "score_sd",
 )  # fmt: skip
 CLASS_SCORES = "class_scores.csv"
 CLASS_SCORE_COLUMNS = ("case_id", "class", "score")
@@ -48,6 +48,8 @@ class CaseRecord:
         Facts of the model's domain that are not known of the image.
     probability : float or None
         That the case has a lesion; None where there is no calibration.
+    score_sd : float or None
+        Standard deviation of the score over the image and its mirror images.
     """
 
     case_id: str
@@ -66,6 +68,7 @@ class CaseRecord:
     warnings: list[str] = field(default_factory=list)
     unknown_facts: list[str] = field(default_factory=list)
     probability: float | None = None
+    score_sd: float | None = None
 
     def case_row(self) -> dict[str, Any]:
         """Row of ``cases.csv``."""
@@ -81,7 +84,9 @@ class CaseRecord:
         """Rows of ``findings.csv``."""
         for number, finding in enumerate(self.findings, start=1):
             row: dict[str, Any] = {"case_id": self.case_id, "finding_id": number, "class": finding.name}
-            row |= {name: getattr(finding, name) for name in ("x", "y", "z", "unit", "score", "probability")}
+            row |= {
+                name: getattr(finding, name) for name in ("x", "y", "z", "unit", "score", "probability", "score_sd")
+            }
             row["reported"] = int(finding.score >= self.operating_point)
             row |= dict(zip(("x_min", "y_min", "z_min", "x_max", "y_max", "z_max"), finding.box))
             row |= _sizes(finding, self.pixel_spacing_mm)
