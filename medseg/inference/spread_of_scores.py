@@ -47,9 +47,10 @@ class RunningSpread:
             raise ValueError(f"an array of the shape {given.shape} was added to a spread of {self._mean.shape}")
         self.n += 1
         for place in np.ndindex(given.shape[:-2]):  # slice by slice, so that nothing else is as large as a map
-            off = given[place] - self._mean[place]
+            own = given[place].astype(self._dtype)  # in the precision of the sums, or these could fall below 0
+            off = own - self._mean[place]
             self._mean[place] += off / self.n
-            self._squares[place] += off * (given[place] - self._mean[place])
+            self._squares[place] += off * (own - self._mean[place])
 
     @property
     def mean(self) -> np.ndarray:
