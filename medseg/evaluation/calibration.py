@@ -137,18 +137,31 @@ def expected_calibration_error(
 
 
 def expected_calibration_error_weighted(
-    truth: np.ndarray, probability: np.ndarray, weights: np.ndarray, *, n_bins: int = 10
+    truth: np.ndarray, probability: np.ndarray, case: np.ndarray, weights: np.ndarray, *, n_bins: int = 10
 ) -> np.ndarray:
-    """The same in bins of equal width under weights of shape (replicate, n); shape (replicate,)."""
-    off = weights * (probability - np.asarray(truth, float))
-    place = _bins(probability, n_bins, "uniform")
-    distance = sum(np.abs(off[:, place == number].sum(axis=1)) for number in np.unique(place))
-    return np.asarray(distance / weights.sum(axis=1))
+    """The same in bins of equal width under weights of cases.
+
+    Parameters
+    ----------
+    truth, probability, case : ndarray, shape (n,)
+        `case` is the column of `weights`, in which each counts.
+    weights : ndarray, shape (replicate, case)
+
+    Returns
+    -------
+    ndarray, shape (replicate,)
+    """
+    n_cases = weights.shape[1]
+    off = np.zeros((n_cases, n_bins))  # summed over each case first: replicates of all candidates would fill the memory
+    np.add.at(off, (case, _bins(probability, n_bins, "uniform")), probability - np.asarray(truth, float))
+    return np.asarray(np.abs(weights @ off).sum(axis=1) / (weights @ np.bincount(case, minlength=n_cases)))
 
 
-def brier_weighted(truth: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Brier score under weights of shape (replicate, n); shape (replicate,)."""
-    return np.asarray((weights @ (probability - np.asarray(truth, float)) ** 2) / weights.sum(axis=1))
+def brier_weighted(truth: np.ndarray, probability: np.ndarray, case: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Brier score under weights of cases, as of `expected_calibration_error_weighted`."""
+    n_cases = weights.shape[1]
+    squares = np.bincount(case, (probability - np.asarray(truth, float)) ** 2, minlength=n_cases)
+    return np.asarray((weights @ squares) / (weights @ np.bincount(case, minlength=n_cases)))
 
 
 def brier_score(

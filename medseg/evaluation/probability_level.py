@@ -34,9 +34,9 @@ def probability_level(
     """
     compute = Figures(patient, np.zeros(len(patient), int), settings)
     drawn = case.astype(int)
-    brier = compute.bca(lambda w: brier_weighted(truth, probability, w[:, drawn]), NOTHING)
+    brier = compute.bca(lambda w: brier_weighted(truth, probability, drawn, w), NOTHING)
     error = compute.bca(
-        lambda w: expected_calibration_error_weighted(truth, probability, w[:, drawn], n_bins=BINS), NOTHING
+        lambda w: expected_calibration_error_weighted(truth, probability, drawn, w, n_bins=BINS), NOTHING
     )
     curve = reliability_curve(truth, probability, n_bins=BINS, confidence=settings.confidence)
     points: dict[str, Any] = {name: getattr(curve, name) for name in curve.__slots__}
