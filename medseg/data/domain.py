@@ -88,8 +88,9 @@ def contradiction(facts: Facts, settings: InputSettings) -> str:
             return f"{name.replace('_', ' ')} {_shown(found)}, the model is for {' or '.join(allowed)}"
     if settings.age is not None and facts.age is not None:
         low, high = settings.age
-        if not low <= facts.age <= high:
-            return f"age {facts.age:.3g} years, the model is for {low:g} to {high:g} years"
+        if not low <= facts.age <= high:  # the age itself is not written: high ones identify a patient
+            found = f"below {low:g}" if facts.age < low else f"above {high:g}"
+            return f"age {found} years, the model is for {low:g} to {high:g} years"
     return ""
 
 

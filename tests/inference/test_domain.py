@@ -105,7 +105,7 @@ def test_facts_of_dicom_headers(trained, tmp_path):
             assert (image.modality, image.body_part, image.patient_age) == ("CT", "ABDOMEN", "012Y")
             for stated, reason in (
                 ({"body_part": ("CHEST",)}, "body part ABDOMEN, the model is for CHEST"),
-                ({"body_part": ("LIVER",), "age": (18, 99)}, "age 12 years, the model is for 18 to 99 years"),
+                ({"body_part": ("LIVER",), "age": (18, 99)}, "age below 18 years, the model is for 18 to 99 years"),
                 ({"body_part": ("LIVER",), "age": (2, 17)}, ""),
             ):
                 assert model_for(trained, modality=("CT",), **stated).out_of_scope(image) == reason
