@@ -12,7 +12,7 @@ Box = tuple[float, float, float, float, float, float]
 
 FINDING_COLUMNS = (
     "case_id", "finding_id", "x", "y", "z", "unit", "diameter_mm", "volume_mm3", "diameter_px", "area_px",
-    "score", "class", "reported", "x_min", "y_min", "z_min", "x_max", "y_max", "z_max",
+    "score", "class", "reported", "x_min", "y_min", "z_min", "x_max", "y_max", "z_max", "probability", "score_sd",
 )  # fmt: skip
 
 
@@ -65,6 +65,10 @@ class Finding:
         Between 0 and 1, higher = more likely a lesion.
     box : tuple of float
         Half-open voxel range (x_min, y_min, z_min, x_max, y_max, z_max) in the input image.
+    probability : float or None
+        That it is a lesion, as validation calibrated the score; None where it could not.
+    score_sd : float or None
+        Standard deviation of the map at its highest voxel over the image and its mirror images; None without.
     """
 
     x: float
@@ -76,6 +80,8 @@ class Finding:
     score: float
     name: str
     box: Box
+    probability: float | None = None
+    score_sd: float | None = None
 
 
 def equivalent_diameter(size: float | np.ndarray, *, dimensions: int) -> float | np.ndarray:

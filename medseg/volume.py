@@ -113,8 +113,8 @@ class Volume:
         (y, x) of a projection image where it is known; sizes in mm need it.
     spacing_at : {"detector", "patient", ""}
         What `pixel_spacing_mm` refers to: the detector plane, or corrected for magnification.
-    modality, body_part, view : str
-        As the file says, empty where it does not.
+    modality, body_part, view, patient_age : str
+        As the file says, empty where it does not; the age as DICOM writes it, such as ``045Y``.
     notes : tuple of Note
         What the reader did or noticed.
     """
@@ -126,6 +126,7 @@ class Volume:
     modality: str = ""
     body_part: str = ""
     view: str = ""
+    patient_age: str = ""
     notes: tuple[Note, ...] = field(default=())
 
     def __post_init__(self) -> None:

@@ -8,8 +8,10 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 
-def write_series(folder: Path, *, patient_id: str, n_slices: int = 5, seed: int = 0, name: str = "Doe^Jane") -> str:
-    """Write an axial CT series of `n_slices` slices of 16 x 16 pixels; return its UID."""
+def write_series(
+    folder: Path, *, patient_id: str, n_slices: int = 5, seed: int = 0, name: str = "Doe^Jane", **facts: str
+) -> str:
+    """Write an axial CT series of `n_slices` slices of 16 x 16 pixels, with further `facts` in its header; its UID."""
     folder.mkdir(parents=True, exist_ok=True)
     uid, study = generate_uid(), generate_uid()
     random = np.random.default_rng(seed)
@@ -28,6 +30,8 @@ def write_series(folder: Path, *, patient_id: str, n_slices: int = 5, seed: int 
         data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
         data.BitsAllocated = data.BitsStored = 16
         data.HighBit, data.PixelRepresentation = 15, 1
+        for keyword, value in facts.items():
+            setattr(data, keyword, value)
         data.RescaleSlope, data.RescaleIntercept = 1, -1024
         data.PixelData = random.integers(0, 2000, (16, 16), dtype=np.int16).tobytes()
         pydicom.dcmwrite(path, data, enforce_file_format=True)

@@ -44,7 +44,7 @@ def cache_key(case: Case, options: CacheOptions) -> str:
     settings = json.dumps(
         {
             "format": FORMAT,
-            "input": options.input.model_dump(mode="json"),
+            "input": options.input.model_dump(mode="json", exclude={"body_part", "view", "age"}),  # change no image
             "spacing": options.spacing,
             "classes": options.classes,
             "case": [

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator, model_validator
 
 from medseg.config_base import Settings
 from medseg.data.channel_settings import ChannelRule, MissingChannel, Registration, check_rules, with_fallbacks
@@ -67,6 +67,13 @@ class InputSettings(Settings):
         "that the files state",
     )
     modality: tuple[str, ...] = Field((), description="modalities the model is for; empty: not stated")
+    body_part: tuple[str, ...] = Field(
+        (), description="body parts the model is for, such as CHEST; empty: not stated (docs/scores.md has the words)"
+    )
+    view: tuple[str, ...] = Field((), description="views the model is for, such as PA or LATERAL; empty: not stated")
+    age: tuple[NonNegativeFloat, NonNegativeFloat] | None = Field(
+        None, description="ages in years, from and to, both included, that the model is for; null: not stated"
+    )
     size: int | None = Field(
         None, ge=16, description="2D: length in pixels that the longer side is resized to; null: as it is"
     )
@@ -90,6 +97,13 @@ class InputSettings(Settings):
     def _positive(cls, value: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
         if value is not None and min(value) <= 0:
             raise ValueError("a spacing must be above 0 mm")
+        return value
+
+    @field_validator("age")
+    @classmethod
+    def _ages_rise(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] > value[1]:
+            raise ValueError("the ages must rise")
         return value
 
     @model_validator(mode="after")

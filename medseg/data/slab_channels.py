@@ -41,7 +41,8 @@ class SlabChannels(SlabReader):
         if first is None:
             raise ValueError("the first channel is missing, on whose grid the others lie")
         n_channels = sum(1 if reader is None else reader.n_channels for reader in readers)
-        super().__init__(first.grid, n_channels, modality=first.modality)
+        self._facts = {name: getattr(first, name) for name in ("modality", "body_part", "view", "patient_age")}
+        super().__init__(first.grid, n_channels, **self._facts)
         self._readers, self._first = tuple(readers), first
         self._names, self._missing = tuple(names), dict(missing)
 
@@ -80,7 +81,7 @@ class SlabChannels(SlabReader):
     def volume(self) -> Volume:
         """Read all of it at once."""
         array = self.read(0, self.grid.shape[0])
-        return Volume(array, self.grid, self.pixel_spacing_mm, modality=self.modality, notes=self.notes)
+        return Volume(array, self.grid, self.pixel_spacing_mm, notes=self.notes, **self._facts)
 
 
 class CaseImages:
@@ -88,6 +89,11 @@ class CaseImages:
 
     def __init__(self, readers: Sequence[SlabReader | None], case_id: str, settings: InputSettings) -> None:
         self._readers, self._case_id, self._settings = readers, case_id, settings
+
+    @property
+    def first(self) -> SlabReader | None:
+        """The image of the first channel."""
+        return self._readers[0]
 
     @property
     def n_bytes(self) -> int:

@@ -26,6 +26,8 @@ class Candidate:
         Between 0 and 1.
     class_index : int
         Index into the class names.
+    peak : tuple of int or None
+        Index (z, y, x) of the highest voxel, where it is known.
     """
 
     centre: tuple[float, float, float]
@@ -34,6 +36,7 @@ class Candidate:
     voxels: float
     score: float
     class_index: int = 0
+    peak: tuple[int, int, int] | None = None
 
 
 def to_finding(candidate: Candidate, *, working: Grid, source: Grid, classes: tuple[str, ...]) -> Finding:

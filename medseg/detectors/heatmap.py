@@ -148,4 +148,5 @@ class HeatmapDetector:
             voxels=float(np.prod(extent) * (np.pi / 4 if axes == 2 else np.pi / 6)),
             score=float(maps[(class_index, *peak)]),
             class_index=class_index,
+            peak=tuple(peak.tolist()),
         )

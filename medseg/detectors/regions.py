@@ -59,4 +59,5 @@ def _candidate(zyx: np.ndarray, values: np.ndarray, score: float, class_index: i
         voxels=float(len(zyx)),
         score=score,
         class_index=class_index,
+        peak=tuple(zyx[int(values.argmax())].tolist()),
     )

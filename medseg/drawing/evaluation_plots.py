@@ -34,6 +34,10 @@ def evaluation_plots(result: dict[str, Any]) -> dict[str, tuple[str, Figure]]:
         curve = case["calibration"]["curve"]
         plot = calibration_plot(*(curve[name] for name in ("predicted", "observed", "count", "low", "high")))
         plots["calibration"] = ("Calibration of case scores: predicted against observed", plot)
+    for name, content in result.get("calibration", {}).items():
+        curve = content["curve"]
+        plot = calibration_plot(*(curve[key] for key in ("predicted", "observed", "count", "low", "high")))
+        plots[f"calibration_{name}_probability"] = (f"Calibration of the probabilities of {name}s", plot)
     if "volumes" in curves:
         volumes = curves["volumes"]
         scale, unit = VOLUME_UNITS[volumes["unit"]]

@@ -10,7 +10,15 @@ from medseg.errors import TableError
 from medseg.evaluation.checks import checked_labels, checked_scores
 from medseg.evaluation.proportions import wilson
 
-__all__ = ["BrierScore", "ReliabilityCurve", "brier_score", "expected_calibration_error", "reliability_curve"]
+__all__ = [
+    "BrierScore",
+    "ReliabilityCurve",
+    "brier_score",
+    "brier_weighted",
+    "expected_calibration_error",
+    "expected_calibration_error_weighted",
+    "reliability_curve",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,6 +134,34 @@ def expected_calibration_error(
     truth, p = _checked(y_true, probability)
     _, count, predicted, observed = _groups(truth, p, n_bins, strategy)
     return float(np.sum(count * np.abs(predicted - observed)) / len(p))
+
+
+def expected_calibration_error_weighted(
+    truth: np.ndarray, probability: np.ndarray, case: np.ndarray, weights: np.ndarray, *, n_bins: int = 10
+) -> np.ndarray:
+    """The same in bins of equal width under weights of cases.
+
+    Parameters
+    ----------
+    truth, probability, case : ndarray, shape (n,)
+        `case` is the column of `weights`, in which each counts.
+    weights : ndarray, shape (replicate, case)
+
+    Returns
+    -------
+    ndarray, shape (replicate,)
+    """
+    n_cases = weights.shape[1]
+    off = np.zeros((n_cases, n_bins))  # summed over each case first: replicates of all candidates would fill the memory
+    np.add.at(off, (case, _bins(probability, n_bins, "uniform")), probability - np.asarray(truth, float))
+    return np.asarray(np.abs(weights @ off).sum(axis=1) / (weights @ np.bincount(case, minlength=n_cases)))
+
+
+def brier_weighted(truth: np.ndarray, probability: np.ndarray, case: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Brier score under weights of cases, as of `expected_calibration_error_weighted`."""
+    n_cases = weights.shape[1]
+    squares = np.bincount(case, (probability - np.asarray(truth, float)) ** 2, minlength=n_cases)
+    return np.asarray((weights @ squares) / (weights @ np.bincount(case, minlength=n_cases)))
 
 
 def brier_score(

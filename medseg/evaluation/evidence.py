@@ -31,6 +31,8 @@ class Evidence:
     masks : dict of str to (MaskFigures, LesionwiseF1)
         Figures of the predicted mask of each case that has a reference mask.
     pixels : dict of str to PixelCounts
+    n_out_of_scope : int
+        Cases that were left out because the model is not for them.
     """
 
     table: Columns
@@ -39,6 +41,7 @@ class Evidence:
     matches: Matches | None
     masks: Mapping[str, tuple[MaskFigures, LesionwiseF1]] = field(default_factory=dict)
     pixels: Mapping[str, PixelCounts] = field(default_factory=dict)
+    n_out_of_scope: int = 0
 
     @property
     def patient(self) -> np.ndarray:
@@ -56,6 +59,21 @@ class Evidence:
         if self.matches is None or not self.table["localised"].any():
             return None
         return self.matches.of_cases(self.table["localised"])
+
+    def in_scope(self) -> "Evidence":
+        """Leave out the cases that the model is not for: it says nothing of them, neither right nor wrong.
+
+        Raises
+        ------
+        TableError
+            When no case is left.
+        """
+        outside = self.table["status"] == "out_of_scope"
+        if not outside.any():
+            return self
+        if outside.all():
+            raise TableError("cases: all are out of scope of the model, so that there is nothing to evaluate")
+        return replace(self.of_cases(~outside), n_out_of_scope=int(outside.sum()))
 
     def of_cases(self, keep: np.ndarray) -> "Evidence":
         """Only some cases, `keep` of shape (n_cases,)."""

@@ -82,7 +82,8 @@ def evidence_of_tables(
         table["reference"] = reference_digests(known, len(table["case_id"]))
         table["localised"] = localised_cases(table, matches)
     label, score = case_labels(table, matches), case_scores(table, rated)
-    return Evidence(table, label, score, matches, pixel.masks if pixel else {}, pixel.pixels if pixel else {})
+    evidence = Evidence(table, label, score, matches, pixel.masks if pixel else {}, pixel.pixels if pixel else {})
+    return evidence.in_scope()
 
 
 def _check_one_reader(marks: Columns) -> None:
@@ -230,6 +231,7 @@ def _counts(evidence: Evidence) -> dict[str, Any]:
         "n_patients": len(set(evidence.patient.tolist())),
         "n_positive": int((evidence.label > 0).sum()),
         "n_failed": int(failed_cases(evidence.table).sum()),
+        "n_out_of_scope": evidence.n_out_of_scope,
     }
     if evidence.matches is not None:
         counts |= {

@@ -11,7 +11,6 @@ import yaml
 
 from medseg.config import Pipeline, load_pipeline
 from medseg.data.manifest import Manifest, load_manifest
-from medseg.data.settings import IntensitySettings
 from medseg.data.splits import split_patients
 from medseg.errors import CheckpointError, ConfigError, ManifestError, MedsegError, OutputError
 from medseg.experiment.folds import Fold, train_in_processes, train_one_by_one
@@ -20,6 +19,7 @@ from medseg.files import exclusive, read_json, write_json, write_text
 from medseg.inference.ensemble import CROSS_VALIDATION
 from medseg.inference.model import WEIGHTS, resolve_device
 from medseg.inference.results import FILES
+from medseg.inference.score_calibration import FILE as SCORES
 from medseg.parallel.ranks import is_one_of_several
 from medseg.planning.input import settle_input
 from medseg.training.loop import LAST
@@ -93,7 +93,7 @@ def cross_validate(
     manifest = load_manifest(data)
     _check_run(run, resume=resume)
     with exclusive(run):
-        settings = _with_one_grid(settings, manifest)
+        settings = _with_one_input(settings, manifest)
         _check_folds(settings, manifest)
         path = _keep_pipeline(settings, run)
         folds = [Fold(number, run / f"fold_{number}") for number in range(settings.split.folds)]
@@ -114,6 +114,7 @@ def cross_validate(
         if not result.failures:
             content = choose_on_folds(folds, settings, manifest, device=device)
             predict_out_of_fold(folds, manifest, content, run / OUT_OF_FOLD, device=device, save=save)
+            write_json(run / SCORES, content.pop("scores"))
             _write_state(run, settings, folds, content)
     return result
 
@@ -145,18 +146,19 @@ def _check_run(run: Path, *, resume: bool) -> None:
         raise CheckpointError(f"{run}: nothing to resume, there is no {CROSS_VALIDATION}; start without --resume")
 
 
-def _with_one_grid(settings: Pipeline, manifest: Manifest) -> Pipeline:
-    """Settle dimensions and spacing for all folds, so that their maps can be averaged; grey values are each fold's."""
+def _with_one_input(settings: Pipeline, manifest: Manifest) -> Pipeline:
+    """Settle dimensions, spacing and grey values for all folds, so that they see the same image and agree on its grid."""
     given = settings.input
-    if given.dimensions == 2 or (given.dimensions == 3 and given.spacing_mm is not None):
+    has_grid = given.dimensions == 2 or (given.dimensions == 3 and given.spacing_mm is not None)
+    if has_grid and given.intensity.method != "auto":
         return settings
     parts = split_patients(manifest, settings.split, seed=settings.training.seed)
     cases = [c for c in manifest.cases if parts[c.case_id] != "test" and c.is_labelled and not c.ignore]
-    without_grey_values = given.model_copy(update={"intensity": IntensitySettings()})
-    settled = settle_input(settings.model_copy(update={"input": without_grey_values}), cases, workers=1)
-    grid = {"dimensions": settled.pipeline.input.dimensions, "spacing_mm": settled.spacing_mm}
-    logger.info("spacing of all folds: %s mm (%s)", settled.spacing_mm, settled.reasons["spacing_mm"])
-    return settings.model_copy(update={"input": given.model_copy(update=grid)})
+    settled = settle_input(settings, cases, workers=1)
+    for name, reason in settled.reasons.items():
+        logger.info("%s of all folds: %s", name, reason)
+    chosen = settled.pipeline.input.model_copy(update={"spacing_mm": settled.spacing_mm})
+    return settings.model_copy(update={"input": chosen})
 
 
 def _check_folds(settings: Pipeline, manifest: Manifest) -> None:

@@ -20,6 +20,8 @@ from medseg.evaluation.settings import EvaluationSettings
 from medseg.experiment.class_evaluation import class_figures
 from medseg.experiment.evaluation_folder import write_evaluation
 from medseg.experiment.fold_figures import fold_figures
+from medseg.experiment.out_of_scope import count_out_of_scope, in_scope
+from medseg.experiment.probabilities import calibration_of, marks_on_lesions
 from medseg.experiment.reader_evaluation import evaluate_readers
 from medseg.experiment.reference import Reference, VoxelCases, counted_voxels, read_map, read_reference
 from medseg.files import read_csv, read_json
@@ -33,7 +35,22 @@ logger = logging.getLogger(__name__)
 CASE_COLUMNS = (
     "case_id", "patient_id", "group", "view", "sex", "age", "status", "label", "score", "predicted_label", "localised",
 )  # fmt: skip
-MARK_COLUMNS = ("case_id", "x", "y", "z", "score", "class", "hit", "x_min", "y_min", "z_min", "x_max", "y_max", "z_max")
+MARK_COLUMNS = (
+    "case_id",
+    "x",
+    "y",
+    "z",
+    "score",
+    "class",
+    "hit",
+    "probability",
+    "x_min",
+    "y_min",
+    "z_min",
+    "x_max",
+    "y_max",
+    "z_max",
+)
 LESION_COLUMNS = (
     "case_id", "lesion_id", "x", "y", "z", "unit", "diameter_mm", "diameter_px", "class", "ignore", "best_score",
     "x_min", "y_min", "z_min", "x_max", "y_max", "z_max",
@@ -140,6 +157,7 @@ def evaluate_predictions(
         by_class = class_figures(folder, about["classes"], tables.class_cases, tables.class_labels, settings)
         result["case_level"]["by_class"] = by_class
     result["counts"] |= {"n_unlabelled": unlabelled, "n_unreadable_reference": len(failures)}
+    result["counts"]["n_out_of_scope"] = count_out_of_scope(rows)
     _say_training(result, rows)
     if rows and "fold" in rows[0]:
         fold_of = {row["case_id"]: row["fold"] for row in rows}
@@ -169,7 +187,7 @@ def _collect(
     tables = _Tables(masks_saved=saved["mask"], probabilities_saved=saved["probability"])
     failures: dict[str, str] = {}
     unlabelled = 0
-    for row in track(rows, "evaluating", len(rows)):
+    for row in track(in_scope(rows, folder), "evaluating", len(rows)):
         case = by_name.get(row["case_id"])
         if case is None:
             raise ManifestError(f"{manifest.path}: predicted case {row['case_id']} is not in the manifest")
@@ -240,6 +258,7 @@ def _add_case(
             "case_id": case.case_id, "patient_id": case.patient_id, "group": case.group or case.view,
             "view": case.view, "sex": case.sex, "age": case.age,
             "status": row["status"], "label": case.label, "score": None if failed else row["score"],
+            "probability": row.get("probability", ""),
             "predicted_label": row.get("predicted_label", ""), "localised": int(placed or not localises),
     }  # fmt: skip
     if several:
@@ -320,7 +339,8 @@ def _evaluate(
     labels_only = about["detector"] == "classification" and not tables.lesions  # nobody marked where
     if labels_only or not _localises(about):
         evidence = evidence_of_tables(cases, settings=settings)
-        return evidence, evaluate_evidence(evidence, settings=settings, threshold=threshold)
+        result = evaluate_evidence(evidence, settings=settings, threshold=threshold)
+        return evidence, result | calibration_of(evidence, tables.cases, settings)
     marks = _columns(tables.marks, ("case_id", "x", "y", "z", "score", "class", *MARK_COLUMNS[-6:]))
     lesions = _columns(tables.lesions, ("case_id", "x", "y", "z", "class", "ignore", *LESION_COLUMNS[-6:]))
     in_pixels = any(row["unit"] == "px" for row in tables.lesions)
@@ -342,7 +362,9 @@ def _evaluate(
         for axis in "xyz":  # boxes are half-open ranges of voxels
             marks[axis] = [row[f"voxel_{axis}"] for row in tables.marks]
     evidence = evidence_of_tables(cases, marks, lesions, settings=settings, rule=chosen, pairs=pairs, pixel=pixel)
-    return evidence, evaluate_evidence(evidence, settings=settings, pixel=pixel, threshold=threshold)
+    result = evaluate_evidence(evidence, settings=settings, pixel=pixel, threshold=threshold)
+    on_lesions = marks_on_lesions(evidence, marks, lesions, chosen, pairs)
+    return evidence, result | calibration_of(evidence, tables.cases, settings, tables.marks, on_lesions)
 
 
 def _localises(about: dict[str, Any]) -> bool:

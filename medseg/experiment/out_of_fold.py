@@ -20,15 +20,17 @@ from medseg.inference.batch import about_predictions, predict_part
 from medseg.inference.ensemble import digest_of, with_choices
 from medseg.inference.model import Model, load_model
 from medseg.inference.prediction_folder import CaseRecord, PredictionFolder
+from medseg.inference.score_calibration import ScoreCalibration
 from medseg.progress import track, within
+from medseg.training.score_file import score_file
 from medseg.training.validation import Validation, calibrate, measure_case, measured
 
 __all__ = ["OUT_OF_FOLD", "choose_on_folds", "measure_fold", "predict_out_of_fold"]
 
 OUT_OF_FOLD = "out_of_fold"
 NOTE = (
-    "thresholds and post-processing are chosen on out-of-fold predictions of the single models; the mean of the folds "
-    "uses them as they are, so that its false positives a case differ somewhat, to either side"
+    "thresholds, probabilities and post-processing are chosen on out-of-fold predictions of the single models; the mean "
+    "of the folds uses them as they are, so that its false positives a case differ somewhat, to either side"
 )
 
 
@@ -39,7 +41,7 @@ def choose_on_folds(folds: Sequence[Fold], pipeline: Pipeline, manifest: Manifes
     -------
     dict
         ``calibration``, ``postprocessing`` (None unless it is asked for) and ``out_of_fold`` (figures on the working
-        grid, by fold and of all cases) for ``cross_validation.json``.
+        grid, by fold and of all cases) for ``cross_validation.json``, and ``scores`` for ``calibration.json``.
     """
     if pipeline.training.deterministic:
         torch.use_deterministic_algorithms(True)
@@ -56,7 +58,11 @@ def choose_on_folds(folds: Sequence[Fold], pipeline: Pipeline, manifest: Manifes
     figures = {
         "metric": pooled.metric, "pooled": pooled.figures, "by_fold": [validation.figures for validation in validations]
     }  # fmt: skip
-    return {"calibration": calibration, "postprocessing": chosen, "out_of_fold": figures, "note": NOTE}
+    patient_of = {case.case_id: case.patient_id for case in manifest.cases}
+    scores = score_file(model, pooled, patient_of) | {"source": NOTE}
+    return {
+        "calibration": calibration, "postprocessing": chosen, "out_of_fold": figures, "note": NOTE, "scores": scores
+    }  # fmt: skip
 
 
 def measure_fold(
@@ -102,6 +108,7 @@ def predict_out_of_fold(
     models = [load_model(fold.run, device=device) for fold in folds]
     for model in models:
         with_choices(model, content)
+        model.scores = ScoreCalibration()  # a probability fitted to the cases that are predicted says nothing of it
     about = about_predictions(models[0], "val", sorted(save), hide_names=False, show_reference=False)
     about |= {"model_sha256": digest_of(models, content), "out_of_fold": True, "n_folds": len(folds)}
     stamp = folder / "predictions.json"

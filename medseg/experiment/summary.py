@@ -63,6 +63,9 @@ def named_figures(result: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, 
     yield from (("case", name, figure) for name, figure in _case_figures(case))
     yield from (("lesion", name, figure) for name, figure in _lesion_figures(lesion))
     yield from (("pixel", name, figure) for name, figure in _pixel_figures(pixel))
+    for name, content in result.get("calibration", {}).items():
+        yield "case", f"Brier score, probabilities of {name}s", content["brier"]
+        yield "case", f"Expected calibration error, probabilities of {name}s", content["expected_calibration_error"]
     at = result.get("at_operating_point")
     if at:
         threshold = f"at the operating point {at['threshold']:.3g}"
@@ -166,6 +169,8 @@ def summary_lines(result: dict[str, Any]) -> Iterator[str]:
         yield f"{counts['n_unlabelled']} unlabelled or ignored case(s) left out"
     if counts.get("n_failed"):
         yield f"WARNING: {counts['n_failed']} case(s) failed: no marks, the lowest score, also where there is no lesion"
+    if counts.get("n_out_of_scope"):
+        yield f"WARNING: {counts['n_out_of_scope']} case(s) out of the model's scope: in no figure, not counted above"
     if counts.get("n_not_localised"):
         yield f"{counts['n_not_localised']} positive case(s) without the place of a lesion: case level only"
     used = result.get("case_level", {}).get("n_cases_used")

@@ -28,8 +28,8 @@ class SlabReader(ABC):
     grid : Grid
         Of the whole volume.
     n_channels : int
-    modality : str
-        As the file says, empty where it does not.
+    modality, body_part, view, patient_age : str
+        As of `Volume`.
     notes : tuple of Note
         What the header gave cause for.
     files : ExitStack, optional
@@ -42,12 +42,15 @@ class SlabReader(ABC):
         n_channels: int,
         *,
         modality: str = "",
+        body_part: str = "",
+        view: str = "",
+        patient_age: str = "",
         notes: tuple[Note, ...] = (),
         files: ExitStack | None = None,
     ) -> None:
         self.grid = grid
         self.n_channels = n_channels
-        self.modality = modality
+        self.modality, self.body_part, self.view, self.patient_age = modality, body_part, view, patient_age
         self._notes = notes
         self._files = files or ExitStack()
 
@@ -110,7 +113,10 @@ class WholeSlabs(SlabReader):
     def __init__(self, volume: Volume) -> None:
         text = "this volume cannot be read in slabs: all of it was read into memory"
         more = (Note("read_whole", text),) if volume.grid.shape[0] > 1 else ()
-        super().__init__(volume.grid, len(volume.array), modality=volume.modality, notes=volume.notes + more)
+        super().__init__(
+            volume.grid, len(volume.array), modality=volume.modality, body_part=volume.body_part, view=volume.view,
+            patient_age=volume.patient_age, notes=volume.notes + more,
+        )  # fmt: skip
         self._volume = volume
 
     @property

@@ -49,7 +49,7 @@ class DicomSlabs(SlabReader):
         self._frames = [series.frames[index] for index in placement.order]
         form = series.first.format
         grid = Grid((len(self._frames), form.rows, form.columns), placement.affine)
-        super().__init__(grid, 1, modality=facts(series.first)["modality"], notes=placement.notes)
+        super().__init__(grid, 1, notes=placement.notes, **facts(series.first))
 
     def _read(self, start: int, stop: int) -> np.ndarray:
         array, notes = read_slices(self._frames[start:stop], self._series.instances)

@@ -12,6 +12,7 @@ from typing import Any
 from medseg.data.annotations import read_lesions, read_mask
 from medseg.data.channel_settings import ChannelRule
 from medseg.data.channels import choose_channels
+from medseg.data.domain import facts_of, unknown_facts
 from medseg.data.manifest import Case, load_manifest
 from medseg.data.pseudonyms import Pseudonyms, without_paths
 from medseg.errors import ConfigError, ImageError, ManifestError, MedsegError, OutputError
@@ -20,7 +21,7 @@ from medseg.imaging import ImageSource, find_inputs
 from medseg.imaging.formats import split_member
 from medseg.inference.missing import log_missing, missing_channels
 from medseg.inference.model import Model
-from medseg.inference.prediction_folder import CaseRecord, PredictionFolder
+from medseg.inference.prediction_folder import CaseRecord, PredictionFolder, reasons, say_unknown
 from medseg.inference.reading import CaseImage, read_ahead
 from medseg.inference.results import Reference, check_save, check_source, default_save, save_results
 from medseg.parallel.errors import RankError
@@ -35,11 +36,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PredictResult:
-    """Outcome of a batch: how many cases, and the reason of each that failed."""
+    """Outcome of a batch: how many cases, and the reason of each that failed or that the model is not for."""
 
     path: Path
     n_cases: int
     failures: dict[str, str]
+    out_of_scope: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ def predict_batch(
         )
         folder.finish(records)
     log_missing(records, model.pipeline.input)
+    say_unknown(records)
     return result_of(folder, records)
 
 
@@ -134,9 +137,8 @@ def predict_part(model: Model, data: Path, subset: str, folder: PredictionFolder
 
 
 def result_of(folder: PredictionFolder, records: list[CaseRecord]) -> PredictResult:
-    """How many cases a folder has, and which failed."""
-    failures = {record.case_id: record.error for record in records if record.status == "failed"}
-    return PredictResult(folder.path, len(records), failures)
+    """How many cases a folder has, and which failed or are out of scope."""
+    return PredictResult(folder.path, len(records), reasons(records, "failed"), reasons(records, "out_of_scope"))
 
 
 def about_predictions(
@@ -152,6 +154,7 @@ def about_predictions(
             "subset": subset,
             "pseudonymise_names": hide_names,
             "operating_point": model.operating_point,
+            **({"score_calibration": model.scores.digest} if model.scores.digest else {}),
         },
         "save": sorted(save),
         "evaluation": model.pipeline.evaluation.model_dump(mode="json"),
@@ -265,8 +268,9 @@ def _predict_one(
         logger.error("case %s failed: %s", item.case_id, record.error)
         return record
     record.warnings = [note.message for note in (*item.notes, *image.notes) if note.warning]
-    if outside := model.out_of_scope(image.source):
-        record.status, record.error = "out_of_scope", outside
+    record.unknown_facts = unknown_facts(facts_of(image.source, item.case), model.pipeline.input)
+    if image.prepared is None:
+        record.status, record.error = "out_of_scope", image.outside
         logger.warning("case %s is out of scope: %s", item.case_id, record.error)
         return record
     try:
@@ -288,6 +292,7 @@ def _predict_one(
         logger.debug("case %s", item.case_id, exc_info=not known)
         return record
     record.score, record.findings = prediction.score, prediction.findings
+    record.probability, record.score_sd = prediction.case_probability, prediction.score_sd
     record.predicted_label = prediction.class_index
     record.class_scores = dict(zip(model.pipeline.classes, prediction.class_probabilities))
     record.pixel_spacing_mm = image.source.pixel_spacing_mm

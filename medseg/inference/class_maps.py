@@ -1,6 +1,6 @@
 """A classifier over a whole image: class probabilities, and maps of where each class is seen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -26,10 +26,13 @@ class ClassOutput:
         Of a volume that is seen slice by slice: their means.
     maps : ndarray of float32, shape (class, z, y, x), or None
         Of `ClassificationDetector.localise`, on the working grid.
+    passes : ndarray, shape (pass, class)
+        Probabilities of the image and of each of its mirror images, whose mean is `probabilities`.
     """
 
     probabilities: np.ndarray
     maps: np.ndarray | None
+    passes: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
 
 
 class ClassAnswers:
@@ -50,6 +53,7 @@ class ClassAnswers:
         n_classes = len(detector.classes)
         self._probabilities = np.zeros((self._n, n_classes))
         self._views = np.zeros(self._n)
+        self._passes: dict[int | None, np.ndarray] = {}
         self._evidence: np.ndarray | None = None
 
     def add(self, logits: torch.Tensor, maps: torch.Tensor | None, *, first: int = 0, flip: int | None = None) -> None:
@@ -62,7 +66,9 @@ class ClassAnswers:
             Of `activation_maps`.
         """
         own = slice(first, first + len(logits))
-        self._probabilities[own] += self._detector.activate(logits).double().cpu().numpy()
+        probabilities = self._detector.activate(logits).double().cpu().numpy()
+        self._probabilities[own] += probabilities
+        self._passes.setdefault(flip, np.zeros_like(self._probabilities))[own] = probabilities
         self._views[own] += 1
         if maps is None:
             return
@@ -78,12 +84,13 @@ class ClassAnswers:
         views = np.maximum(self._views, 1)
         probabilities = self._probabilities / views[:, None]  # (slice, class)
         mean = probabilities.mean(axis=0)
+        passes = np.array([one.mean(axis=0) for one in self._passes.values()])  # of slices, as the mean is
         if self._evidence is None:
-            return ClassOutput(mean, None)
+            return ClassOutput(mean, None, passes)
         evidence = self._evidence
         evidence /= views.reshape(-1, *(1,) * (evidence.ndim - 1))
         by_class = evidence.swapaxes(0, 1) if self._dimensions == 2 else evidence[0]  # (class, z, y, x)
-        return ClassOutput(mean, self._detector.localise(probabilities.T[:, :, None, None], by_class))
+        return ClassOutput(mean, self._detector.localise(probabilities.T[:, :, None, None], by_class), passes)
 
 
 def answer(

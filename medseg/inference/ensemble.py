@@ -13,11 +13,14 @@ from medseg.config import Pipeline
 from medseg.data.npy_rows import NpyRows
 from medseg.data.preprocess import Prepared
 from medseg.detectors.factory import build_detector
+from medseg.detectors.settings import ClassificationSettings
 from medseg.errors import CheckpointError
 from medseg.files import read_json
 from medseg.inference.class_maps import ClassOutput
 from medseg.inference.model import Model, load_model, pipeline_of
+from medseg.inference.score_calibration import read_score_calibration
 from medseg.inference.spread import Spread
+from medseg.inference.spread_of_scores import MapSpread
 from medseg.parallel.team import Team
 
 __all__ = [
@@ -47,11 +50,19 @@ class Ensemble(Model):
 
     members: tuple[Model, ...] = ()
 
-    def maps(self, prepared: Prepared) -> np.ndarray:
-        """Mean of the members' activated maps, shape (map, z, y, x); see `Model.maps`."""
+    @property
+    def makes_uncertainty(self) -> bool:
+        """Whether a prediction has a map of how much members and mirror images differ."""
+        return not self.team.spreads and not isinstance(self.pipeline.detector, ClassificationSettings)
+
+    def maps(self, prepared: Prepared, spread: MapSpread | None = None) -> np.ndarray:
+        """Mean of the members' activated maps, shape (map, z, y, x); see `Model.maps`.
+
+        `spread` is given the maps of each mirror image by each member.
+        """
         if self.team.spreads:
             return Model.maps(self, prepared)
-        return _mean_maps(member.maps(prepared) for member in self.members)
+        return _mean_maps(member.maps(prepared, spread) for member in self.members)
 
     def classify(self, prepared: Prepared) -> ClassOutput:
         """Mean of the members' class probabilities and activation maps."""
@@ -101,10 +112,11 @@ def _mean_output(outputs: Iterable[ClassOutput]) -> ClassOutput:
     return ClassOutput(probabilities, _mean_maps(maps) if maps else None)
 
 
-def load_ensemble(path: Path, *, device: str, operating_point: float | None, team: Team | None) -> Ensemble:
+def load_ensemble(path: Path, *, device: str, operating_point: float | str | None, team: Team | None) -> Ensemble:
     """Load the folds of a cross-validation; arguments as of `load_model`.
 
-    The thresholds are those chosen on out-of-fold predictions. All cases of the development part count as trained on.
+    Thresholds, named operating points and probabilities are those of out-of-fold predictions. All cases of the
+    development part count as trained on.
 
     Raises
     ------
@@ -121,7 +133,9 @@ def load_ensemble(path: Path, *, device: str, operating_point: float | None, tea
             raise CheckpointError(f"{path}: fold {number} is {state}; finish it with `medseg train -f all --resume`")
     if not states or "calibration" not in content:
         raise CheckpointError(f"{path}: no thresholds are chosen yet; finish it with `medseg train -f all --resume`")
-    pipeline = pipeline_of(path)
+    pipeline, scores = pipeline_of(path), read_score_calibration(path)
+    if isinstance(operating_point, str):
+        operating_point = scores.threshold(operating_point, path.name)
     if operating_point is not None:
         inference = pipeline.inference.model_copy(update={"operating_point": operating_point})
         pipeline = pipeline.model_copy(update={"inference": inference})
@@ -133,6 +147,7 @@ def load_ensemble(path: Path, *, device: str, operating_point: float | None, tea
         ensemble = mean_of(members, pipeline)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}; set input.spacing_mm and train anew") from None
+    ensemble.scores = scores
     with_choices(ensemble, content)
     ensemble.digest = digest_of(members, content)
     return ensemble
@@ -165,7 +180,8 @@ def mean_of(members: Sequence[Model], pipeline: Pipeline | None = None) -> Ensem
     return Ensemble(
         pipeline or first.pipeline, first.plan, first.network, first.detector, first.calibration, _parts(members),
         frozenset().union(*(member.training_patients for member in members)),
-        hashlib.sha256("/".join(member.digest for member in members).encode()).hexdigest(), first.team, tuple(members),
+        hashlib.sha256("/".join(member.digest for member in members).encode()).hexdigest(), first.team,
+        members=tuple(members),
     )  # fmt: skip
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from medseg.config import Pipeline, load_pipeline
+from medseg.data.domain import contradiction, facts_of
+from medseg.data.manifest import Case
 from medseg.data.preprocess import Prepared, prepare_image
 from medseg.detectors.base import Detector
 from medseg.detectors.candidates import to_finding
@@ -19,10 +21,13 @@ from medseg.detectors.settings import ClassificationSettings, SegmentationSettin
 from medseg.errors import CheckpointError, ConfigError, ImageError
 from medseg.files import content_hash, read_json
 from medseg.imaging.slabs import SlabReader
-from medseg.inference.class_maps import ClassOutput, classify
+from medseg.inference.class_maps import ClassOutput, classify, flips_of
+from medseg.inference.prediction_scores import calibrated, standard_deviation, with_spread
 from medseg.inference.result_map import ResultMap
+from medseg.inference.score_calibration import ScoreCalibration, read_score_calibration
 from medseg.inference.spread import SpreadMaps
 from medseg.inference.spread_classes import SpreadClasses
+from medseg.inference.spread_of_scores import MapSpread
 from medseg.inference.windows import predict_maps
 from medseg.lesion import Finding
 from medseg.networks.factory import build_network
@@ -56,6 +61,12 @@ class Prediction:
         Largest probability (or heat) over the classes; gives slabs in the geometry of the input.
     mask_threshold : float or None
         Probability from which a voxel belongs to the mask, for segmentation.
+    case_probability : float or None
+        That the case has a lesion, as validation calibrated the score; None where it could not.
+    score_sd : float or None
+        Standard deviation of the score over the image and its mirror images; None without mirror images.
+    uncertainty : ResultMap or None
+        That of the map, the largest over the classes; None without mirror images.
     """
 
     findings: list[Finding]
@@ -65,6 +76,9 @@ class Prediction:
     class_probabilities: tuple[float, ...] = ()
     map: ResultMap | None = None
     mask_threshold: float | None = None
+    case_probability: float | None = None
+    score_sd: float | None = None
+    uncertainty: ResultMap | None = None
 
     @property
     def probability(self) -> np.ndarray | None:
@@ -100,6 +114,8 @@ class Model:
         Pseudonyms of the patients that the network was trained on.
     team : Team
         The processes (or slabs in turn) that a volume is spread over.
+    scores : ScoreCalibration
+        What validation says of the scores: probabilities and named operating points.
     """
 
     pipeline: Pipeline
@@ -111,6 +127,7 @@ class Model:
     training_patients: frozenset[str] = frozenset()
     digest: str = ""
     team: Team = field(default_factory=lambda: Team(LayoutSettings(), torch.device("cpu")))
+    scores: ScoreCalibration = field(default_factory=ScoreCalibration)
 
     @property
     def operating_point(self) -> float:
@@ -124,21 +141,29 @@ class Model:
         return isinstance(self.pipeline.detector, SegmentationSettings)
 
     @property
+    def makes_uncertainty(self) -> bool:
+        """Whether a prediction has a map of how much mirror images differ."""
+        several = len(flips_of(self.pipeline.inference, self.pipeline.input.n_dimensions)) > 1
+        return several and not self.team.spreads and not isinstance(self.pipeline.detector, ClassificationSettings)
+
+    @property
     def makes_map(self) -> bool:
         """Whether a prediction has a map of probabilities, and so findings."""
         detector = self.pipeline.detector
         return not isinstance(detector, ClassificationSettings) or detector.activation_map != "none"
 
-    def maps(self, prepared: Prepared) -> np.ndarray:
+    def maps(self, prepared: Prepared, spread: MapSpread | None = None) -> np.ndarray:
         """Activated maps of the detector on the working grid, shape (map, z, y, x).
 
-        Of a volume that is spread over processes, the first of them has the maps; the others `follow`.
+        Of a volume that is spread over processes, the first of them has the maps; the others `follow`. `spread` is
+        given the maps of each mirror image, except of volumes that are spread.
         """
         if self.team.spreads:
             return cast(np.ndarray, self._spread.lead(prepared.image))
         return predict_maps(
             self.network, self.detector, prepared.image,
             patch_size=self.plan.patch_size, settings=self.pipeline.inference, autocast=self._autocast,
+            spread=spread,
         )  # fmt: skip
 
     def classify(self, prepared: Prepared) -> ClassOutput:
@@ -174,12 +199,9 @@ class Model:
             return SpreadClasses(self.team, self.network, self.detector, **how)
         return SpreadMaps(self.team, self.network, self.detector, patch_size=self.plan.patch_size, **how)
 
-    def out_of_scope(self, volume: Volume | SlabReader) -> str:
-        """Why an image is not one that the model is for, as far as the file says what it is; empty if it may be."""
-        domain = self.pipeline.input.modality
-        if not domain or not volume.modality or volume.modality in domain:
-            return ""
-        return f"modality {volume.modality}, the model is for {' or '.join(domain)}"
+    def out_of_scope(self, image: Volume | SlabReader, case: Case | None = None) -> str:
+        """Why an image is not one that the model is for, as far as it is known what it is; empty if it may be."""
+        return contradiction(facts_of(image, case), self.pipeline.input)
 
     def predict(self, volume: Volume) -> Prediction:
         """Find lesions in one image.
@@ -195,7 +217,7 @@ class Model:
         return self.predict_prepared(prepared)
 
     def predict_prepared(self, prepared: Prepared) -> Prediction:
-        """Find lesions in an image that is prepared already.
+        """Find lesions in an image that is prepared already, with the probabilities that validation gave their scores.
 
         This process holds the maps of the working grid (mapped from a file from 1 GiB on) and what the detector makes
         of them while it looks for candidates: for masks two more values a voxel.
@@ -203,10 +225,11 @@ class Model:
         answer = self.classify(prepared) if isinstance(self.pipeline.detector, ClassificationSettings) else None
         said = {} if answer is None else self.said(answer)
         if answer is not None and answer.maps is None:
-            return Prediction([], operating_point=self.operating_point, **said)
-        maps = self.maps(prepared) if answer is None or answer.maps is None else answer.maps
-        _refuse_not_finite(maps)
+            return calibrated(Prediction([], operating_point=self.operating_point, **said), self.scores)
         n_classes = len(self.pipeline.classes)
+        spread = MapSpread(n_classes) if self.makes_uncertainty else None
+        maps = self.maps(prepared, spread) if answer is None or answer.maps is None else answer.maps
+        _refuse_not_finite(maps)
         settings = self.pipeline.inference
         with busy():
             candidates = self.detector.decode(
@@ -217,11 +240,12 @@ class Model:
             for c in candidates
         ]
         said.setdefault("score", findings[0].score if findings else 0.0)
-        return Prediction(
+        prediction = Prediction(
             findings, operating_point=self.operating_point,
             map=ResultMap(self._masked(maps[:n_classes]), prepared.grid, prepared.source),
             mask_threshold=self.mask_threshold if self.makes_mask else None, **said,
         )  # fmt: skip
+        return calibrated(prediction if spread is None else with_spread(prediction, candidates, spread), self.scores)
 
     def _masked(self, maps: np.ndarray) -> np.ndarray:
         """The maps without the components that the mask is to lose; candidates are listed before."""
@@ -239,11 +263,16 @@ class Model:
         values = answer.probabilities
         _refuse_not_finite(values[:, None])
         said: dict[str, Any] = {"class_probabilities": tuple(map(float, values))}
+        best, passes = int(values.argmax()), answer.passes
         if self.pipeline.detector.multi_label:
-            return said | {"score": float(values.max())}
-        best = int(values.argmax())
+            return said | {"score": float(values.max()), "score_sd": standard_deviation(passes[:, best])}
         seen = self.makes_map or len(values) == 2  # the first class is 'nothing found'
-        return said | {"score": float(1 - values[0] if seen else values[best]), "class_index": best}
+        score = float(1 - values[0] if seen else values[best])
+        return said | {
+            "score": score,
+            "score_sd": standard_deviation(passes[:, 0 if seen else best]),
+            "class_index": best,
+        }
 
     @property
     def mask_threshold(self) -> float:
@@ -279,7 +308,7 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def load_model(
-    path: str | Path, *, device: str = "auto", operating_point: float | None = None, team: Team | None = None
+    path: str | Path, *, device: str = "auto", operating_point: float | str | None = None, team: Team | None = None
 ) -> Model:
     """Load the model of a run folder.
 
@@ -290,8 +319,9 @@ def load_model(
     ----------
     path : str or Path
         RUN folder; that of a cross-validation gives the mean of its folds (`Ensemble`).
-    operating_point : float, optional
-        Report findings from this score on, instead of the one chosen on validation.
+    operating_point : float or str, optional
+        Report findings from this score on, or from the operating point of this name (of ``calibration.json``), instead
+        of the one chosen on validation.
     team : Team, optional
         The processes that predict together, its device being that of this one; this process alone unless given.
 
@@ -299,6 +329,8 @@ def load_model(
     ------
     CheckpointError
         When the folder is not a run with a finished checkpoint.
+    ConfigError
+        When the model has no operating point of that name.
     """
     from medseg.inference.ensemble import CROSS_VALIDATION, load_ensemble
     from medseg.training.checkpoint import load_checkpoint
@@ -307,6 +339,9 @@ def load_model(
     if (run / CROSS_VALIDATION).is_file():
         return load_ensemble(run, device=device, operating_point=operating_point, team=team)
     pipeline = pipeline_of(run)
+    scores = read_score_calibration(run)
+    if isinstance(operating_point, str):
+        operating_point = scores.threshold(operating_point, run.name)
     if operating_point is not None:
         inference = pipeline.inference.model_copy(update={"operating_point": operating_point})
         pipeline = pipeline.model_copy(update={"inference": inference})
@@ -330,7 +365,7 @@ def load_model(
     splits = _splits(run)
     return Model(
         pipeline, plan, network, detector, calibration, splits.get("cases", {}),
-        frozenset(splits.get("training_patients", ())), content_hash([run / WEIGHTS]), team,
+        frozenset(splits.get("training_patients", ())), content_hash([run / WEIGHTS]), team, scores,
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ def predict(
     source: str | Path,
     output: str | Path,
     *,
-    operating_point: float | None = None,
+    operating_point: float | str | None = None,
     space: int | None = None,
     slabs: int | None = None,
     device: str = "auto",
@@ -75,8 +75,8 @@ def predict(
 
 
 def predict_here(
-    *, model: Path, source: Path, output: Path, layout: LayoutSettings, device: str, operating_point: float | None,
-    options: Mapping[str, Any],
+    *, model: Path, source: Path, output: Path, layout: LayoutSettings, device: str,
+    operating_point: float | str | None, options: Mapping[str, Any],
 ) -> PredictResult:  # fmt: skip
     """Predict in this process, which is the only one or one of those that the layout asks for."""
     with process_group(resolve_device(device), hang_seconds=layout.hang_seconds) as rank:

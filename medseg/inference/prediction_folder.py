@@ -1,8 +1,10 @@
 """The prediction folder: one record a case while it grows, ``cases.csv`` and ``findings.csv`` when it is whole."""
 
 import json
+import logging
 import shutil
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,12 @@ from medseg.errors import OutputError
 from medseg.files import LOCK, output_errors, read_json, write_csv, write_json
 from medseg.lesion import FINDING_COLUMNS, Finding
 
-__all__ = ["CASE_COLUMNS", "CLASS_SCORES", "CaseRecord", "PredictionFolder"]
+__all__ = ["CASE_COLUMNS", "CLASS_SCORES", "CaseRecord", "PredictionFolder", "count_unknown", "reasons", "say_unknown"]
 
+logger = logging.getLogger(__name__)
 CASE_COLUMNS = (
     "case_id", "patient_id", "status", "error", "score", "n_findings", "seconds", "predicted_label", "training_case",
-    "warnings", "missing_channels",
+    "warnings", "missing_channels", "probability", "score_sd",
 )  # fmt: skip
 CLASS_SCORES = "class_scores.csv"
 CLASS_SCORE_COLUMNS = ("case_id", "class", "score")
@@ -45,6 +48,12 @@ class CaseRecord:
         Names of the channels that the case lacks, of which something else stands.
     fold : int or None
         Of a cross-validation: the fold whose model, not trained on the case, has predicted it.
+    unknown_facts : list of str
+        Facts of the model's domain that are not known of the image.
+    probability : float or None
+        That the case has a lesion; None where there is no calibration.
+    score_sd : float or None
+        Standard deviation of the score over the image and its mirror images.
     """
 
     case_id: str
@@ -63,6 +72,9 @@ class CaseRecord:
     warnings: list[str] = field(default_factory=list)
     missing_channels: list[str] = field(default_factory=list)
     fold: int | None = None
+    unknown_facts: list[str] = field(default_factory=list)
+    probability: float | None = None
+    score_sd: float | None = None
 
     def case_row(self) -> dict[str, Any]:
         """Row of ``cases.csv``."""
@@ -80,7 +92,9 @@ class CaseRecord:
         """Rows of ``findings.csv``."""
         for number, finding in enumerate(self.findings, start=1):
             row: dict[str, Any] = {"case_id": self.case_id, "finding_id": number, "class": finding.name}
-            row |= {name: getattr(finding, name) for name in ("x", "y", "z", "unit", "score")}
+            row |= {
+                name: getattr(finding, name) for name in ("x", "y", "z", "unit", "score", "probability", "score_sd")
+            }
             row["reported"] = int(finding.score >= self.operating_point)
             row |= dict(zip(("x_min", "y_min", "z_min", "x_max", "y_max", "z_max"), finding.box))
             row |= _sizes(finding, self.pixel_spacing_mm)
@@ -172,7 +186,28 @@ class PredictionFolder:
         ]
         if scores:
             write_csv(self.path / CLASS_SCORES, CLASS_SCORE_COLUMNS, scores)
-        write_json(self.path / "predictions.json", self.about | {"complete": True, "n_cases": len(records)})
+        write_json(self.path / "predictions.json", self.about | _summary(records))
+
+
+def _summary(records: Sequence[CaseRecord]) -> dict[str, Any]:
+    outside, unknown = reasons(records, "out_of_scope"), count_unknown(records)
+    return {"complete": True, "n_cases": len(records), "n_out_of_scope": len(outside), "unknown_facts": unknown}
+
+
+def reasons(records: Sequence[CaseRecord], status: str) -> dict[str, str]:
+    """What is said of each case with this status."""
+    return {record.case_id: record.error for record in records if record.status == status}
+
+
+def count_unknown(records: Sequence[CaseRecord]) -> dict[str, int]:
+    """Of how many cases each fact of the model's domain is not known."""
+    return dict(Counter(name for record in records for name in record.unknown_facts))
+
+
+def say_unknown(records: Sequence[CaseRecord]) -> None:
+    """Log once what could not be checked against the model's domain."""
+    for name, number in count_unknown(records).items():
+        logger.info("%s unknown in %d of %d case(s): not checked", name.replace("_", " "), number, len(records))
 
 
 def _read_record(path: Path) -> CaseRecord | None:

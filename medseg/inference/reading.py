@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from medseg.data.manifest import Case
 from medseg.data.preprocess import Prepared, prepare_image
 from medseg.data.slab_channels import open_images
 from medseg.data.slabs import prepare_slabs
@@ -34,12 +35,16 @@ class CaseImage:
     ----------
     source : SlabReader
         As it was read.
-    prepared : Prepared
-        What the network is given; mapped from a file where volumes are spread.
+    prepared : Prepared or None
+        What the network is given; mapped from a file where volumes are spread. None where the image is not one that
+        the model is for.
+    outside : str
+        Why it is not, else empty.
     """
 
     source: SlabReader
-    prepared: Prepared
+    prepared: Prepared | None
+    outside: str = ""
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -49,9 +54,9 @@ class CaseImage:
 
 @contextmanager
 def open_case(
-    images: Sequence[str | None], case_id: str, model: Model, *, scratch: Path | None = None
+    images: Sequence[str | None], case_id: str, model: Model, *, case: Case | None = None, scratch: Path | None = None
 ) -> Iterator[CaseImage]:
-    """Read and prepare the images of a case; what is open or on disk for it goes when the context ends.
+    """Read the images of a case, and prepare them if the model is for such; what is open or on disk goes at the end.
 
     Where volumes are spread, no more than slabs are held, but for formats that cannot be read so and channels that must
     be registered or resampled to the first, which is logged.
@@ -60,6 +65,8 @@ def open_case(
     ----------
     images : sequence of str or None
         As of `read_channels`.
+    case : Case, optional
+        Row of the manifest, which may say what the files do not.
     scratch : Path, optional
         Where a temporary folder is made.
 
@@ -71,12 +78,17 @@ def open_case(
     settings, spacing = model.pipeline.input, model.plan.spacing_mm
     if not model.team.spreads:
         volume = read_channels(images, case_id, settings)
-        yield CaseImage(WholeSlabs(volume), prepare_image(volume, settings, spacing=spacing))
+        outside = model.out_of_scope(volume, case)
+        ready = None if outside else prepare_image(volume, settings, spacing=spacing)
+        yield CaseImage(WholeSlabs(volume), ready, outside)
         return
     with (
         open_images(images, case_id, settings) as opened,
         tempfile.TemporaryDirectory(prefix="medseg-image-", dir=scratch) as folder,
     ):
+        if opened.first is not None and (outside := model.out_of_scope(opened.first, case)):
+            yield CaseImage(opened.first, None, outside)
+            return
         path, channels = Path(folder) / "image.npy", opened.channels()
         if channels is None or (opened.read_whole and channels.grid.shape[0] > 1):
             reason = "its channels do not lie on one grid" if channels is None else "its format cannot be read in slabs"
@@ -100,6 +112,8 @@ class _Item(Protocol):
     def images(self) -> tuple[str | None, ...]: ...
     @property
     def refused(self) -> str: ...
+    @property
+    def case(self) -> Case | None: ...
 
 
 Item = TypeVar("Item", bound=_Item)
@@ -125,7 +139,7 @@ def read_ahead(
             try:
                 if item.refused:
                     raise ImageError(item.refused)
-                image = held.enter_context(open_case(item.images, item.case_id, model, scratch=scratch))
+                image = held.enter_context(open_case(item.images, item.case_id, model, case=item.case, scratch=scratch))
             except MedsegError as error:
                 return None, str(error), ExitStack()
             except FileNotFoundError as error:

@@ -32,6 +32,10 @@ class ResultMap:
         """(1, z, y, x) on the working grid."""
         return 1, *self._maps.shape[1:]
 
+    def of_same_grid(self, maps: np.ndarray) -> "ResultMap":
+        """Return another map of the same image, from `maps` of shape (class, z, y, x) on the working grid."""
+        return ResultMap(maps, self._grid, self.source)
+
     def read_box(self, channel: int, box: Box) -> np.ndarray:
         """Return the voxels in `box`, (z, y, x), of the working grid."""
         return self._maps[(slice(None), *box)].max(axis=0)

@@ -21,7 +21,7 @@ from medseg.lesion import Lesion
 
 __all__ = ["SAVEABLE", "Reference", "check_save", "check_source", "default_save", "save_results"]
 
-FILES = ("mask", "probability", "overlay")
+FILES = ("mask", "probability", "uncertainty", "overlay")
 OBJECTS = ("seg", "sr", "pm", "sc", "pr")
 SAVEABLE = (*FILES, *OBJECTS)
 NEEDS_MASK, NEEDS_MAP = ("mask", "seg"), ("probability", "pm")
@@ -51,7 +51,12 @@ def check_save(save: Sequence[str], model: Model) -> None:
     for kind in save:
         if kind not in SAVEABLE:
             raise ConfigError(f"--save {kind}: unknown; allowed are {', '.join(SAVEABLE)}")
-        if (kind in NEEDS_MASK and not model.makes_mask) or (kind in NEEDS_MAP and not model.makes_map):
+        if kind == "uncertainty" and not model.makes_uncertainty:
+            raise ConfigError(
+                f"--save {kind}: needs a model with maps and mirror images (inference.flip_axes), and volumes that are "
+                "not spread"
+            )
+        if not _can(model, kind):
             raise ConfigError(
                 f"--save {kind}: the model {model.pipeline.name} ({model.pipeline.detector.kind}) makes none; "
                 f"it can save {', '.join(k for k in SAVEABLE if _can(model, k))}"
@@ -59,6 +64,8 @@ def check_save(save: Sequence[str], model: Model) -> None:
 
 
 def _can(model: Model, kind: str) -> bool:
+    if kind == "uncertainty":
+        return model.makes_uncertainty
     return (model.makes_mask or kind not in NEEDS_MASK) and (model.makes_map or kind not in NEEDS_MAP)
 
 
@@ -87,6 +94,8 @@ def save_results(
         prediction.map.write(folder / "mask.nii.gz", threshold=prediction.mask_threshold)
     if "probability" in save and prediction.map is not None:
         prediction.map.write(folder / "probability.nii.gz")
+    if "uncertainty" in save and prediction.uncertainty is not None:
+        prediction.uncertainty.write(folder / "uncertainty.nii.gz")
     picture = None
     if "overlay" in save or "sc" in save:
         picture = draw_overlay(

@@ -9,6 +9,7 @@ from torch import nn
 
 from medseg.detectors.base import Detector
 from medseg.inference.settings import InferenceSettings
+from medseg.inference.spread_of_scores import MapSpread
 
 __all__ = ["predict_maps"]
 
@@ -22,11 +23,17 @@ def predict_maps(
     patch_size: tuple[int, ...],
     settings: InferenceSettings,
     autocast: torch.autocast | None = None,
+    spread: MapSpread | None = None,
 ) -> np.ndarray:
     """Run `network` over `image`, shape (channel, z, y, x).
 
     Windows overlap and are blended with Gaussian weights; every slice is an image of its own for a
     two-dimensional network.
+
+    Parameters
+    ----------
+    spread : MapSpread, optional
+        Is given the maps of the image and of each mirror image, turned back.
 
     Returns
     -------
@@ -48,6 +55,9 @@ def predict_maps(
             output = network(windows)
         return detector.activate(output)
 
+    def own(maps: np.ndarray) -> np.ndarray:
+        return (maps.swapaxes(0, 1) if flat else maps[0])[(slice(None), *inside)]
+
     total: torch.Tensor | None = None
     for flip in flips:
         maps = sliding_window_inference(
@@ -61,10 +71,11 @@ def predict_maps(
             device=torch.device("cpu"),
         )
         maps = cast(torch.Tensor, maps).flip(flip) if flip else cast(torch.Tensor, maps)
+        if spread is not None:
+            spread.add(own(maps.numpy()))
         total = maps if total is None else total + maps
     assert total is not None
-    mean = (total / len(flips)).numpy()
-    maps_zyx = (mean.swapaxes(0, 1) if flat else mean[0])[(slice(None), *inside)]
+    maps_zyx = own((total / len(flips)).numpy())
     assert maps_zyx.shape[1:] == shape
     return maps_zyx
 

@@ -20,6 +20,7 @@ from medseg.drawing.filters import FIRST_LAYER, draw_filters
 from medseg.errors import CheckpointError, ManifestError, OutputError
 from medseg.files import atomic_path, exclusive, read_json, write_json, write_text
 from medseg.inference.model import WEIGHTS, Model, network_for, resolve_device
+from medseg.inference.score_calibration import FILE as SCORES
 from medseg.parallel.launch import run_ranks
 from medseg.parallel.ranks import is_one_of_several, own_device, process_group
 from medseg.parallel.signs import busy
@@ -33,6 +34,7 @@ from medseg.training.initial_weights import begin_with, with_initial_plan
 from medseg.training.loop import LAST, fit
 from medseg.training.measure import choose_compilation, choose_execution
 from medseg.training.preparation import prepare_training, training_samples
+from medseg.training.score_file import score_file
 from medseg.training.validation import Validation, calibrate, validate
 
 __all__ = ["loaded_pipeline", "train", "train_here"]
@@ -280,6 +282,8 @@ def _finish(
         model = _model(pipeline, plan, weights, team)
         result = _validated(model, validation_cases)
         calibration, figures = calibrate(model, result), result.figures
+        patient_of = {case.case_id: case.patient_id for case in validation_cases.cases}
+        team.led(lambda: write_json(run / SCORES, score_file(model, result, patient_of)))
         logger.info("validation: %s", ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
     content = {"format": 1, "weights": weights, "calibration": calibration, "validation": figures}
     team.led(lambda: _write_model(run, content))

@@ -14,8 +14,9 @@ from medseg.evaluation import froc, match_pairs, partial_auc_weighted, roc_auc
 from medseg.inference.model import Model
 from medseg.lesion import Finding
 from medseg.training.class_validation import class_aucs, known_labels, weak_hits
+from medseg.training.operating_points import threshold_at
 
-__all__ = ["MASK_THRESHOLDS", "Validation", "calibrate", "measure_case", "measured", "validate"]
+__all__ = ["MASK_THRESHOLDS", "ValidatedCase", "Validation", "calibrate", "measure_case", "measured", "validate"]
 
 MASK_THRESHOLDS = tuple(np.round(np.arange(0.1, 0.95, 0.05), 2).tolist())
 
@@ -35,11 +36,13 @@ class Validation:
     metric: str
     value: float
     figures: dict[str, float]
-    rows: list["_Case"] = field(default_factory=list)
+    rows: list["ValidatedCase"] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class _Case:
+class ValidatedCase:
+    """What validation measured of one case."""
+
     name: str
     positive: bool
     score: float
@@ -60,7 +63,7 @@ def validate(model: Model, store: CaseStore) -> Validation:
     return measured(model, [measure_case(model, store[case.case_id]) for case in store.cases])
 
 
-def measured(model: Model, rows: list["_Case"]) -> Validation:
+def measured(model: Model, rows: list["ValidatedCase"]) -> Validation:
     """The figures of measured cases."""
     figures: dict[str, float] = {}
     positive = np.array([row.positive for row in rows])
@@ -79,7 +82,7 @@ def measured(model: Model, rows: list["_Case"]) -> Validation:
     return Validation(metric, figures.get(metric, float("nan")), figures, rows)
 
 
-def _of_classes(names: tuple[str, ...], rows: list[_Case]) -> dict[str, float]:
+def _of_classes(names: tuple[str, ...], rows: list[ValidatedCase]) -> dict[str, float]:
     if all(row.correct is None for row in rows):  # several labels an image
         labels, scores = (np.array([getattr(row, name) for row in rows]) for name in ("labels", "probabilities"))
         return class_aucs(names, labels, scores)
@@ -88,14 +91,16 @@ def _of_classes(names: tuple[str, ...], rows: list[_Case]) -> dict[str, float]:
 
 def measure_case(
     model: Model, case: CachedCase, look: Callable[[CachedCase, np.ndarray], None] = lambda case, maps: None
-) -> _Case:
+) -> ValidatedCase:
     """Predict a case on its working grid and measure; `look` is shown the maps, shape (map, z, y, x)."""
     prepared = Prepared(case.image, case.grid, case.source)
     answer = model.classify(prepared) if isinstance(model.pipeline.detector, ClassificationSettings) else None
     maps = model.maps(prepared) if answer is None else answer.maps
-    if maps is not None:
+    if maps is None:
+        row = ValidatedCase(case.case_id, False, 0.0, None, [], [], 0)
+    else:
         look(case, maps)
-    row = _localised(model, case, maps) if maps is not None else _Case(case.case_id, False, 0.0, None, [], [], 0)
+        row = _localised(model, case, maps)
     if answer is None:
         return row
     said = model.said(answer)
@@ -108,7 +113,7 @@ def measure_case(
     return row
 
 
-def _localised(model: Model, case: CachedCase, maps: np.ndarray) -> _Case:
+def _localised(model: Model, case: CachedCase, maps: np.ndarray) -> ValidatedCase:
     instances = np.asarray(case.instances)
     numbers = np.flatnonzero(np.bincount(instances.ravel())[1:]) + 1  # those that the working grid shows
     n_lesions, place = len(numbers), {int(number): place for place, number in enumerate(numbers)}
@@ -133,7 +138,9 @@ def _localised(model: Model, case: CachedCase, maps: np.ndarray) -> _Case:
         for candidate in candidates
     ]
     score = candidates[0].score if candidates else 0.0
-    return _Case(case.case_id, n_lesions > 0, score, None, findings, hits, n_lesions, dice, candidates=candidates)
+    return ValidatedCase(
+        case.case_id, n_lesions > 0, score, None, findings, hits, n_lesions, dice, candidates=candidates
+    )
 
 
 def _dice(probability: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -144,13 +151,13 @@ def _dice(probability: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return 2 * overlap / (predicted + reference.sum())
 
 
-def _mean_dice(rows: list[_Case]) -> np.ndarray | None:
+def _mean_dice(rows: list[ValidatedCase]) -> np.ndarray | None:
     """Mean over the cases with a lesion at each of `MASK_THRESHOLDS`; None without such a case."""
     dice = [row.dice for row in rows if row.dice is not None]
     return np.mean(dice, axis=0) if dice else None
 
 
-def _matches(rows: list[_Case]):  # type: ignore[no-untyped-def]
+def _matches(rows: list[ValidatedCase]):  # type: ignore[no-untyped-def]
     cases = {"case_id": [row.name for row in rows]}
     marks: dict[str, list] = {"case_id": [], "x": [], "y": [], "z": [], "score": []}
     lesions: dict[str, list] = {"case_id": [], "x": [], "y": [], "z": [], "diameter_mm": []}
@@ -168,7 +175,7 @@ def _matches(rows: list[_Case]):  # type: ignore[no-untyped-def]
     return match_pairs(cases, marks, lesions, pairs)
 
 
-def _froc_area(rows: list[_Case]) -> float:
+def _froc_area(rows: list[ValidatedCase]) -> float:
     if not any(row.n_lesions for row in rows):
         return float("nan")
     curve = froc(_matches(rows))
@@ -179,9 +186,8 @@ def calibrate(model: Model, validation: Validation) -> dict[str, float]:
     """Choose the operating point and the mask threshold on validation.
 
     The operating point has the highest sensitivity that keeps false positives within
-    ``inference.operating_point_fp`` a case, and of the scores that have it the one in the middle between the lowest
-    lesion found and the next false positive below it; 0.5 for a classifier without activation maps. Where it is known
-    what an image shows and not where, see `weak_hits`.
+    ``inference.operating_point_fp`` a case (`threshold_at`); 0.5 for a classifier without activation maps. Where it is
+    known what an image shows and not where, see `weak_hits`.
     """
     rows = validation.rows
     chosen: dict[str, float] = {}
@@ -204,17 +210,11 @@ def calibrate(model: Model, validation: Validation) -> dict[str, float]:
     )
     allowed = int(model.pipeline.inference.operating_point_fp * len(rows))
     floor = model.pipeline.inference.min_score
-    lowest = float(np.nextafter(false[allowed], 2)) if allowed < len(false) else floor
-    found = [score for score in _lesion_scores(rows) if score >= lowest]
-    if not found:
-        chosen["operating_point"] = lowest
-        return chosen
-    below = max((score for score in false if score < min(found)), default=floor)
-    chosen["operating_point"] = max(lowest, (min(found) + below) / 2)
+    chosen["operating_point"] = threshold_at(false, _lesion_scores(rows), allowed=allowed, floor=floor)
     return chosen
 
 
-def _lesion_scores(rows: list[_Case]) -> list[float]:
+def _lesion_scores(rows: list[ValidatedCase]) -> list[float]:
     """Score of the best candidate on each lesion that has one."""
     best: dict[tuple[int, int], float] = {}
     for number, row in enumerate(rows):

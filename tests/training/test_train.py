@@ -232,12 +232,12 @@ def test_without_a_compiler_the_network_runs_as_it_is(blobs, tmp_path, monkeypat
 )
 def test_the_operating_point_spends_no_false_positive_in_vain(trained, hits, false, allowed, expected):
     from medseg.lesion import Finding
-    from medseg.training.validation import Validation, _Case, calibrate
+    from medseg.training.validation import ValidatedCase, Validation, calibrate
 
     scores = sorted(hits + false, reverse=True)
     findings = [Finding(0, 0, 0, "px", 1, 1, score, "", (0,) * 6) for score in scores]
     pairs = [(scores.index(score), number) for number, score in enumerate(hits)]
-    row = _Case("a", True, scores[0], None, findings, pairs, len(hits), None)
+    row = ValidatedCase("a", True, scores[0], None, findings, pairs, len(hits), None)
     model = load_model(trained)
     inference = model.pipeline.inference.model_copy(update={"operating_point_fp": allowed + 0.1})
     model.pipeline = model.pipeline.model_copy(update={"inference": inference})

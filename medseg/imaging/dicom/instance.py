@@ -16,7 +16,7 @@ Vector = tuple[float, ...]
 # what the reader needs of a header: everything else is skipped, which makes reading twice as fast
 HEADER_KEYWORDS = (
     "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesDescription",
-    "PatientID", "BodyPartExamined", "ProtocolName", "ViewPosition", "SequenceName", "ContrastBolusAgent",
+    "PatientID", "PatientAge", "BodyPartExamined", "ProtocolName", "ViewPosition", "SequenceName", "ContrastBolusAgent",
     "AcquisitionTime", "ContentTime", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "AcquisitionNumber",
     "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID",
     "TemporalPositionIdentifier", "SliceThickness", "SpacingBetweenSlices", "EchoTime", "EchoNumbers", "TriggerTime",
@@ -105,7 +105,7 @@ class Instance:
 
 FACTS = (
     "SeriesDescription", "ProtocolName", "SequenceName", "BodyPartExamined", "ViewPosition", "ContrastBolusAgent",
-    "AcquisitionTime", "SeriesNumber", "FrameOfReferenceUID", "Units",
+    "AcquisitionTime", "SeriesNumber", "FrameOfReferenceUID", "Units", "PatientAge",
 )  # fmt: skip
 
 

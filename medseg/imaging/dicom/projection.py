@@ -41,7 +41,8 @@ def load_projection(instance: Instance, frame: Frame) -> Volume:
         raise ImageError(f"{instance.path}: damaged DICOM header ({type(error).__name__})") from error
     return Volume(
         image[None, None], Grid.projection(image.shape), spacing, spacing_at,  # type: ignore[arg-type]
-        modality=instance.modality, body_part=instance.facts["BodyPartExamined"], view=view, notes=(*notes, *more),
+        modality=instance.modality, body_part=instance.facts["BodyPartExamined"], view=view,
+        patient_age=instance.facts["PatientAge"], notes=(*notes, *more),
     )  # fmt: skip
 
 

@@ -161,4 +161,5 @@ def facts(image: Instance) -> dict[str, Any]:
         "modality": image.modality,
         "body_part": image.facts["BodyPartExamined"],
         "view": image.facts["ViewPosition"],
+        "patient_age": image.facts["PatientAge"],
     }
