@@ -6,7 +6,7 @@ import numpy as np
 
 from medseg.volume import Unit
 
-__all__ = ["FINDING_COLUMNS", "Finding", "Lesion", "equivalent_diameter"]
+__all__ = ["FINDING_COLUMNS", "STAGE_COLUMNS", "Finding", "Lesion", "equivalent_diameter"]
 
 Box = tuple[float, float, float, float, float, float]
 
@@ -14,6 +14,7 @@ FINDING_COLUMNS = (
     "case_id", "finding_id", "x", "y", "z", "unit", "diameter_mm", "volume_mm3", "diameter_px", "area_px",
     "score", "class", "reported", "x_min", "y_min", "z_min", "x_max", "y_max", "z_max",
 )  # fmt: skip
+STAGE_COLUMNS = ("score_first", "score_second")  # after them, where there is a second stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class Finding:
         Between 0 and 1, higher = more likely a lesion.
     box : tuple of float
         Half-open voxel range (x_min, y_min, z_min, x_max, y_max, z_max) in the input image.
+    score_first, score_second : float, optional
+        Of the two stages of which `score` is fused, where there is a second one.
     """
 
     x: float
@@ -76,6 +79,8 @@ class Finding:
     score: float
     name: str
     box: Box
+    score_first: float | None = None
+    score_second: float | None = None
 
 
 def equivalent_diameter(size: float | np.ndarray, *, dimensions: int) -> float | np.ndarray:

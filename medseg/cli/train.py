@@ -18,6 +18,10 @@ def train(
     fold: Annotated[str | None, typer.Option("-f", "--fold", help="number of the fold, or all")] = None,
     resume: Annotated[bool, typer.Option(help="go on with the run's checkpoint")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    second_stage: Annotated[
+        Path | None,
+        typer.Option(help="train the second stage of a finished run on the candidates of this prediction folder"),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="same as training.seed=N")] = None,
 ) -> None:
     """Train a detector."""
@@ -31,6 +35,14 @@ def train(
         changes.append(f"training.seed={seed}")
     if fold is not None and fold != "all" and not fold.isdecimal():
         raise ConfigError(f"--fold {fold}: expected a number or all")
+    if second_stage is not None:
+        from medseg.experiment.second_stage import train_second_stage
+
+        if fold is not None:
+            raise ConfigError("--second-stage and --fold: name the fold's folder by -o instead")
+        settings = load_pipeline(pipeline, changes).second_stage
+        print(train_second_stage(settings, second_stage, data, output, resume=resume, device=device))
+        return
     if fold == "all":
         folds: list[int | None] = list(range(load_pipeline(pipeline, changes).split.folds))
     else:

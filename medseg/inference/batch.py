@@ -134,6 +134,7 @@ def _about(model: Model, subset: str, save: Sequence[str], *, hide_names: bool, 
         "calibration": model.calibration,
         "colours": {"found": model.pipeline.drawing.found_colour, "reference": model.pipeline.drawing.reference_colour},
         "reference_drawn": show_reference,
+        "second_stage": None if model.second_stage is None else model.second_stage.fusion.content(),
     }
 
 

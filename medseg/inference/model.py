@@ -20,6 +20,7 @@ from medseg.files import content_hash, read_json
 from medseg.imaging.slabs import SlabReader
 from medseg.inference.class_maps import ClassOutput, classify
 from medseg.inference.result_map import ResultMap
+from medseg.inference.second_stage import SecondStage, load_second_stage, stage_files
 from medseg.inference.spread import SpreadMaps
 from medseg.inference.spread_classes import SpreadClasses
 from medseg.inference.windows import predict_maps
@@ -98,6 +99,8 @@ class Model:
         Pseudonyms of the patients that the network was trained on.
     team : Team
         The processes (or slabs in turn) that a volume is spread over.
+    second_stage : SecondStage, optional
+        What judges the candidates; their score is then the fused one.
     """
 
     pipeline: Pipeline
@@ -109,6 +112,7 @@ class Model:
     training_patients: frozenset[str] = frozenset()
     digest: str = ""
     team: Team = field(default_factory=lambda: Team(LayoutSettings(), torch.device("cpu")))
+    second_stage: SecondStage | None = None
 
     @property
     def operating_point(self) -> float:
@@ -214,6 +218,9 @@ class Model:
             to_finding(c, working=prepared.grid, source=prepared.source, classes=self.pipeline.classes)
             for c in candidates
         ]
+        if self.second_stage is not None:
+            with busy():
+                findings = self.second_stage.judge(findings, prepared)
         said.setdefault("score", findings[0].score if findings else 0.0)
         return Prediction(
             findings, operating_point=self.operating_point,
@@ -267,8 +274,9 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def load_model(
-    path: str | Path, *, device: str = "auto", operating_point: float | None = None, team: Team | None = None
-) -> Model:
+    path: str | Path, *, device: str = "auto", operating_point: float | None = None, team: Team | None = None,
+    with_second_stage: bool = True,
+) -> Model:  # fmt: skip
     """Load the model of a run folder.
 
     A model whose volumes were spread over processes (or slabs) in training takes as many slabs in turn here, so that
@@ -282,6 +290,8 @@ def load_model(
         Report findings from this score on, instead of the one chosen on validation.
     team : Team, optional
         The processes that predict together, its device being that of this one; this process alone unless given.
+    with_second_stage : bool
+        Let the run's second stage, where it has one, judge the candidates.
 
     Raises
     ------
@@ -311,10 +321,14 @@ def load_model(
         own = resolve_device(device)
         team = Team(in_turn(pipeline.layout, max(pipeline.layout.space, pipeline.layout.slabs), own), own)
     network.to(team.device).eval()
-    splits = _splits(run)
+    splits, digest = _splits(run), content_hash([run / WEIGHTS])
+    second = load_second_stage(run, first_stage_sha256=digest, device=team.device) if with_second_stage else None
+    if second is not None:
+        calibration["operating_point"] = second.operating_point
+        digest = content_hash([run / WEIGHTS, *stage_files(run)])
     return Model(
         pipeline, plan, network, detector, calibration, splits.get("cases", {}),
-        frozenset(splits.get("training_patients", ())), content_hash([run / WEIGHTS]), team,
+        frozenset(splits.get("training_patients", ())), digest, team, second,
     )  # fmt: skip
 
 

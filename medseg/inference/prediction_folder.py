@@ -9,7 +9,7 @@ from typing import Any
 
 from medseg.errors import OutputError
 from medseg.files import LOCK, output_errors, read_json, write_csv, write_json
-from medseg.lesion import FINDING_COLUMNS, Finding
+from medseg.lesion import FINDING_COLUMNS, STAGE_COLUMNS, Finding
 
 __all__ = ["CASE_COLUMNS", "CLASS_SCORES", "CaseRecord", "PredictionFolder"]
 
@@ -76,6 +76,8 @@ class CaseRecord:
             row["reported"] = int(finding.score >= self.operating_point)
             row |= dict(zip(("x_min", "y_min", "z_min", "x_max", "y_max", "z_max"), finding.box))
             row |= _sizes(finding, self.pixel_spacing_mm)
+            if finding.score_second is not None:
+                row |= {name: getattr(finding, name) for name in STAGE_COLUMNS}
             yield row
 
 
@@ -155,7 +157,8 @@ class PredictionFolder:
         """Write the tables over all cases."""
         write_csv(self.path / "cases.csv", CASE_COLUMNS, [record.case_row() for record in records])
         rows = (row for record in records for row in record.finding_rows())
-        write_csv(self.path / "findings.csv", FINDING_COLUMNS, rows)
+        columns = FINDING_COLUMNS + (STAGE_COLUMNS if self.about.get("second_stage") else ())
+        write_csv(self.path / "findings.csv", columns, rows)
         scores = [
             {"case_id": record.case_id, "class": name, "score": score}
             for record in records

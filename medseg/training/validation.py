@@ -1,5 +1,6 @@
 """Validation by the detector's own metric, and the thresholds a model is shipped with."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +15,7 @@ from medseg.inference.model import Model
 from medseg.lesion import Finding
 from medseg.training.class_validation import class_aucs, known_labels, weak_hits
 
-__all__ = ["Validation", "calibrate", "validate"]
+__all__ = ["Validation", "calibrate", "choose_operating_point", "validate"]
 
 MASK_THRESHOLDS = tuple(np.round(np.arange(0.1, 0.95, 0.05), 2).tolist())
 
@@ -179,25 +180,38 @@ def calibrate(model: Model, validation: Validation) -> dict[str, float]:
         chosen["operating_point"] = 0.5
         return chosen
     hit = {(id(row), mark) for row in rows for mark, _ in row.hits}
-    false = sorted(
-        (
-            f.score
-            for row in rows
-            for number, f in enumerate(row.findings)
-            if (id(row), number) not in hit and number not in row.neither
-        ),
-        reverse=True,
+    false = [
+        f.score
+        for row in rows
+        for number, f in enumerate(row.findings)
+        if (id(row), number) not in hit and number not in row.neither
+    ]
+    settings = model.pipeline.inference
+    chosen["operating_point"] = choose_operating_point(
+        false, _lesion_scores(rows), allowed=int(settings.operating_point_fp * len(rows)), floor=settings.min_score
     )
-    allowed = int(model.pipeline.inference.operating_point_fp * len(rows))
-    floor = model.pipeline.inference.min_score
-    lowest = float(np.nextafter(false[allowed], 2)) if allowed < len(false) else floor
-    found = [score for score in _lesion_scores(rows) if score >= lowest]
-    if not found:
-        chosen["operating_point"] = lowest
-        return chosen
-    below = max((score for score in false if score < min(found)), default=floor)
-    chosen["operating_point"] = max(lowest, (min(found) + below) / 2)
     return chosen
+
+
+def choose_operating_point(false: Sequence[float], lesions: Sequence[float], *, allowed: int, floor: float) -> float:
+    """Score that keeps false positives within `allowed`, as `calibrate` says.
+
+    Parameters
+    ----------
+    false : sequence of float
+        Scores of all false positives.
+    lesions : sequence of float
+        Score of the best candidate on each lesion that has one.
+    floor : float
+        Lowest score that any candidate may have.
+    """
+    false = sorted(false, reverse=True)
+    lowest = float(np.nextafter(false[allowed], 2)) if allowed < len(false) else floor
+    found = [score for score in lesions if score >= lowest]
+    if not found:
+        return lowest
+    below = max((score for score in false if score < min(found)), default=floor)
+    return float(max(lowest, (min(found) + below) / 2))
 
 
 def _lesion_scores(rows: list[_Case]) -> list[float]:
