@@ -1,4 +1,4 @@
-"""Crops around a place at several scales: the same centre, more or less of its surroundings, each of n voxels a side."""
+"""Crops around a place at several scales: the same centre with more or less around it, each of n voxels a side."""
 
 from collections.abc import Sequence
 
