@@ -3,9 +3,10 @@
     python scripts/bench/false_positive_reduction.py --exams 64 --output figures.json
 
 Every exam is one real CT (or the phantom, where that cannot be fetched) with inserted nodules and distractors; exams
-are split into training, validation and test by exam. The first stage is a blob filter (differences of Gaussians), which is
-not trained, so that its candidates in every part are like those of new images. FROC on the test exams before and after,
-with the paired bootstrap by exam. The null twice: the labels of the training candidates permuted, and crops of noise.
+are split into training, validation and test by exam. The first stage is a blob filter (differences of Gaussians), which
+is not trained, so that its candidates in every part are like those of new images. FROC on the test exams before and
+after, with the paired bootstrap by exam. The null twice: the labels of the training candidates permuted, and crops of
+noise.
 """
 
 import argparse

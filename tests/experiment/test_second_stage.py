@@ -7,6 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
+from medseg.cli.app import app
+from medseg.cli.failures import run as run_command
 from medseg.config import load_pipeline
 from medseg.data.manifest import load_manifest
 from medseg.detectors.second_stage_settings import SecondStageSettings
@@ -52,7 +54,9 @@ def out_of_fold(run, blobs, tmp_path_factory):
 @pytest.fixture(scope="module")
 def judged(run, out_of_fold, blobs):
     before = load_model(run)
-    train_second_stage(SETTINGS, out_of_fold, blobs, run)
+    command = ["train", "brain_infarct", "-d", str(blobs), "-o", str(run), "--second-stage", str(out_of_fold)]
+    overrides = [f"second_stage={json.dumps(SETTINGS.model_dump(mode='json'))}"]
+    assert run_command(app, [*command, *overrides]) == 0
     return before
 
 
