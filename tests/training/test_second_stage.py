@@ -70,7 +70,7 @@ def test_a_shift_is_the_same_length_at_every_scale():
     assert float(moved.abs().max()) <= 2 + 1e-4
 
 
-@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("dimensions", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_it_learns_what_can_be_learned_and_nothing_else(tmp_path, dimensions):
     settings = SecondStageSettings(**SMALL, epochs=6, batch_size=16, learning_rate=1e-2)
     fresh = made(90, settings, seed=9, dimensions=dimensions)
