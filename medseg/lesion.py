@@ -6,7 +6,7 @@ import numpy as np
 
 from medseg.volume import Unit
 
-__all__ = ["FINDING_COLUMNS", "Finding", "Lesion", "equivalent_diameter"]
+__all__ = ["FINDING_COLUMNS", "STAGE_COLUMNS", "Finding", "Lesion", "equivalent_diameter"]
 
 Box = tuple[float, float, float, float, float, float]
 
@@ -14,6 +14,7 @@ FINDING_COLUMNS = (
     "case_id", "finding_id", "x", "y", "z", "unit", "diameter_mm", "volume_mm3", "diameter_px", "area_px",
     "score", "class", "reported", "x_min", "y_min", "z_min", "x_max", "y_max", "z_max", "probability", "score_sd",
 )  # fmt: skip
+STAGE_COLUMNS = ("score_first", "score_second")  # after them, where there is a second stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Finding:
         That it is a lesion, as validation calibrated the score; None where it could not.
     score_sd : float or None
         Standard deviation of the map at its highest voxel over the image and its mirror images; None without.
+    score_first, score_second : float, optional
+        Of the two stages of which `score` is fused, where there is a second one.
     """
 
     x: float
@@ -82,6 +85,8 @@ class Finding:
     box: Box
     probability: float | None = None
     score_sd: float | None = None
+    score_first: float | None = None
+    score_second: float | None = None
 
 
 def equivalent_diameter(size: float | np.ndarray, *, dimensions: int) -> float | np.ndarray:

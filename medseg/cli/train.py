@@ -22,6 +22,10 @@ def train(
         str, typer.Option(help="with --fold all: what to save of out-of-fold cases: mask, probability, overlay")
     ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    second_stage: Annotated[
+        Path | None,
+        typer.Option(help="train the second stage of a finished run on the candidates of this prediction folder"),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="same as training.seed=N")] = None,
 ) -> None:
     """Train a detector."""
@@ -32,7 +36,18 @@ def train(
     changes = list(overrides or [])
     if seed is not None:
         changes.append(f"training.seed={seed}")
+    if fold is not None and fold != "all" and not fold.isdecimal():
+        raise ConfigError(f"--fold {fold}: expected a number or all")
     kinds = [kind.strip() for kind in save.split(",") if kind.strip()]
+    if second_stage is not None:
+        from medseg.config import load_pipeline
+        from medseg.experiment.second_stage import train_second_stage
+
+        if fold is not None:
+            raise ConfigError("--second-stage and --fold: name the fold's folder by -o instead")
+        settings = load_pipeline(pipeline, changes).second_stage
+        print(train_second_stage(settings, second_stage, data, output, resume=resume, device=device))
+        return
     if fold == "all":
         from medseg.experiment.cross_validation import cross_validate
 

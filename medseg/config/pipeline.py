@@ -5,6 +5,7 @@ from pydantic import Field, model_validator
 from medseg.config_base import Settings
 from medseg.data.settings import AugmentationSettings, InputSettings, SamplingSettings
 from medseg.data.split_settings import SplitSettings
+from medseg.detectors.second_stage_settings import SecondStageSettings
 from medseg.detectors.settings import ClassificationSettings, DetectorSettings, SegmentationSettings
 from medseg.drawing.settings import DrawingSettings
 from medseg.evaluation.settings import EvaluationSettings
@@ -35,6 +36,9 @@ class Pipeline(Settings):
         default_factory=SegmentationSettings, description="target, loss and decoding of the task"
     )
     training: TrainingSettings = Field(description="the training loop")
+    second_stage: SecondStageSettings = Field(
+        default_factory=SecondStageSettings, description="what judges the candidates, trained by `--second-stage`"
+    )
     layout: LayoutSettings = Field(
         default_factory=LayoutSettings, description="processes that share a volume, for those larger than one device"
     )

@@ -147,7 +147,7 @@ def _check_run(run: Path, *, resume: bool) -> None:
 
 
 def _with_one_input(settings: Pipeline, manifest: Manifest) -> Pipeline:
-    """Settle dimensions, spacing and grey values for all folds, so that they see the same image and agree on its grid."""
+    """Settle dimensions, spacing and grey values for all folds, so that they see the same image."""
     given = settings.input
     has_grid = given.dimensions == 2 or (given.dimensions == 3 and given.spacing_mm is not None)
     if has_grid and given.intensity.method != "auto":

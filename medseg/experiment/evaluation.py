@@ -29,7 +29,9 @@ from medseg.lesion import Lesion
 from medseg.progress import track
 from medseg.volume import Grid
 
-__all__ = ["evaluate_predictions", "evaluate_table_files"]
+__all__ = [
+    "Tables", "collect", "evaluate_predictions", "evaluate_table_files", "matching_tables", "read_predictions",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 CASE_COLUMNS = (
@@ -58,7 +60,7 @@ LESION_COLUMNS = (
 
 
 @dataclass(slots=True)
-class _Tables:
+class Tables:
     """Tables of the evaluation while they grow."""
 
     cases: list[dict[str, Any]] = field(default_factory=list)
@@ -148,10 +150,10 @@ def evaluate_predictions(
         When there is nothing to evaluate.
     """
     folder, output = Path(predictions), Path(output)
-    about, rows, findings = _read_predictions(folder)
+    about, rows, findings = read_predictions(folder)
     settings = evaluation_settings(overrides, about["evaluation"])
     manifest = load_manifest(data)
-    tables, failures, unlabelled = _collect(folder, manifest, about, rows, findings, settings)
+    tables, failures, unlabelled = collect(folder, manifest, about, rows, findings, settings)
     evidence, result = _evaluate(tables, about, settings, rule)
     if about.get("multi_label"):
         by_class = class_figures(folder, about["classes"], tables.class_cases, tables.class_labels, settings)
@@ -173,18 +175,23 @@ def evaluate_predictions(
     return result, failures
 
 
-def _collect(
+def collect(
     folder: Path,
     manifest: Manifest,
     about: dict[str, Any],
     rows: list[dict[str, str]],
     findings: dict[str, list[dict[str, str]]],
     settings: EvaluationSettings,
-) -> tuple[_Tables, dict[str, str], int]:
-    """Tables of all predicted cases, those whose reference cannot be read, and how many are unlabelled."""
+    *,
+    with_maps: bool = True,
+) -> tuple[Tables, dict[str, str], int]:
+    """Tables of all predicted cases, those whose reference cannot be read, and how many are unlabelled.
+
+    Saved masks and probabilities are compared with the reference unless `with_maps` is false.
+    """
     by_name = {case.case_id: case for case in manifest.cases}
-    saved = {name: any(folder.glob(f"cases/*/{name}.nii.gz")) for name in ("mask", "probability")}
-    tables = _Tables(masks_saved=saved["mask"], probabilities_saved=saved["probability"])
+    saved = {name: with_maps and any(folder.glob(f"cases/*/{name}.nii.gz")) for name in ("mask", "probability")}
+    tables = Tables(masks_saved=saved["mask"], probabilities_saved=saved["probability"])
     failures: dict[str, str] = {}
     unlabelled = 0
     for row in track(in_scope(rows, folder), "evaluating", len(rows)):
@@ -215,9 +222,16 @@ def _say_training(result: dict[str, Any], rows: list[dict[str, str]]) -> None:
         result["warning"] = f"{training} case(s) were in the training part: these figures do not estimate performance"
 
 
-def _read_predictions(
+def read_predictions(
     folder: Path,
 ) -> tuple[dict[str, Any], list[dict[str, str]], dict[str, list[dict[str, str]]]]:
+    """Read ``predictions.json``, the rows of ``cases.csv``, and those of ``findings.csv`` by case.
+
+    Raises
+    ------
+    OutputError, TableError
+        When the folder holds no complete predictions, or a position is no number.
+    """
     if not folder.is_dir():
         raise OutputError(f"{folder}: no such folder; predictions are made by `medseg predict`")
     stamp = folder / "predictions.json"
@@ -236,7 +250,7 @@ def _read_predictions(
 
 
 def _add_case(
-    tables: _Tables,
+    tables: Tables,
     case: Case,
     row: dict[str, str],
     findings: list[dict[str, str]],
@@ -279,7 +293,7 @@ def _add_case(
         _add_marks(tables, findings, known, first_lesion)
 
 
-def _add_marks(tables: _Tables, findings: list[dict[str, str]], known: Reference, first_lesion: int) -> None:
+def _add_marks(tables: Tables, findings: list[dict[str, str]], known: Reference, first_lesion: int) -> None:
     grid, labels = known.grid, known.labels
     assert grid is not None
     for finding in findings:
@@ -310,7 +324,7 @@ def _lesion_row(case_id: str, number: int, lesion: Lesion) -> dict[str, Any]:
 
 
 def _add_pixels(
-    tables: _Tables, case: Case, known: Reference, folder: Path, failed: bool, settings: EvaluationSettings
+    tables: Tables, case: Case, known: Reference, folder: Path, failed: bool, settings: EvaluationSettings
 ) -> None:
     """Compare the saved mask and probability with the reference mask; those of a failed case are empty."""
     assert known.mask is not None
@@ -332,7 +346,7 @@ def _add_pixels(
 
 
 def _evaluate(
-    tables: _Tables, about: dict[str, Any], settings: EvaluationSettings, rule: str | None
+    tables: Tables, about: dict[str, Any], settings: EvaluationSettings, rule: str | None
 ) -> tuple[Evidence, dict[str, Any]]:
     cases = _columns(tables.cases, CASE_COLUMNS)
     threshold = about.get("operating_point")
@@ -341,30 +355,39 @@ def _evaluate(
         evidence = evidence_of_tables(cases, settings=settings)
         result = evaluate_evidence(evidence, settings=settings, threshold=threshold)
         return evidence, result | calibration_of(evidence, tables.cases, settings)
-    marks = _columns(tables.marks, ("case_id", "x", "y", "z", "score", "class", *MARK_COLUMNS[-6:]))
-    lesions = _columns(tables.lesions, ("case_id", "x", "y", "z", "class", "ignore", *LESION_COLUMNS[-6:]))
-    in_pixels = any(row["unit"] == "px" for row in tables.lesions)
-    column = "diameter_px" if in_pixels else "diameter_mm"
-    lesions[column] = [row.get(column, 0.0) for row in tables.lesions]
-    chosen = rule or settings.rule
+    to_match = matching_tables(tables, rule or settings.rule)
     pixel = None
     if about["detector"] == "segmentation" and tables.any_mask:
         names = [case.case_id for case, _ in tables.maps]
         voxels = voxel_figures(VoxelCases(tables.maps, settings.pixel_region), names=names) if names else None
         pixel = PixelEvidence(tables.masks, tables.pixels, voxels)
+    evidence = evidence_of_tables(cases, settings=settings, pixel=pixel, **to_match)
+    result = evaluate_evidence(evidence, settings=settings, pixel=pixel, threshold=threshold)
+    on_lesions = marks_on_lesions(evidence, *to_match.values())
+    return evidence, result | calibration_of(evidence, tables.cases, settings, tables.marks, on_lesions)
+
+
+def matching_tables(tables: Tables, rule: str | None) -> dict[str, Any]:
+    """Marks and lesions with the rule by which they are matched, as `evidence_of_tables` takes them.
+
+    Unless a `rule` is given hits are looked up in the masks, where every reference is one (`pairs`); else they are
+    marks inside the boxes, where every lesion has one; else marks nearer than half the diameter.
+    """
+    marks = _columns(tables.marks, ("case_id", "x", "y", "z", "score", "class", *MARK_COLUMNS[-6:]))
+    lesions = _columns(tables.lesions, ("case_id", "x", "y", "z", "class", "ignore", *LESION_COLUMNS[-6:]))
+    in_pixels = any(row["unit"] == "px" for row in tables.lesions)
+    column = "diameter_px" if in_pixels else "diameter_mm"
+    lesions[column] = [row.get(column, 0.0) for row in tables.lesions]
     pairs = None
-    if tables.all_from_masks and chosen in (None, "inside"):
-        chosen, pairs = "inside", tables.pairs  # hits were looked up in the masks themselves
-    elif chosen is None:
+    if tables.all_from_masks and rule in (None, "inside"):
+        rule, pairs = "inside", tables.pairs  # hits were looked up in the masks themselves
+    elif rule is None:
         boxed = bool(tables.lesions) and all("x_min" in row for row in tables.lesions)
-        chosen = "inside" if boxed else "distance"
-    if chosen == "inside" and pairs is None:
+        rule = "inside" if boxed else "distance"
+    if rule == "inside" and pairs is None:
         for axis in "xyz":  # boxes are half-open ranges of voxels
             marks[axis] = [row[f"voxel_{axis}"] for row in tables.marks]
-    evidence = evidence_of_tables(cases, marks, lesions, settings=settings, rule=chosen, pairs=pairs, pixel=pixel)
-    result = evaluate_evidence(evidence, settings=settings, pixel=pixel, threshold=threshold)
-    on_lesions = marks_on_lesions(evidence, marks, lesions, chosen, pairs)
-    return evidence, result | calibration_of(evidence, tables.cases, settings, tables.marks, on_lesions)
+    return {"marks": marks, "lesions": lesions, "rule": rule, "pairs": pairs}
 
 
 def _localises(about: dict[str, Any]) -> bool:

@@ -29,8 +29,8 @@ __all__ = ["OUT_OF_FOLD", "choose_on_folds", "measure_fold", "predict_out_of_fol
 
 OUT_OF_FOLD = "out_of_fold"
 NOTE = (
-    "thresholds, probabilities and post-processing are chosen on out-of-fold predictions of the single models; the mean "
-    "of the folds uses them as they are, so that its false positives a case differ somewhat, to either side"
+    "thresholds, probabilities and post-processing are chosen on out-of-fold predictions of the single models; the "
+    "mean of the folds uses them as they are, so that its false positives a case differ somewhat, to either side"
 )
 
 

@@ -165,6 +165,7 @@ def about_predictions(
         "calibration": model.calibration,
         "colours": {"found": model.pipeline.drawing.found_colour, "reference": model.pipeline.drawing.reference_colour},
         "reference_drawn": show_reference,
+        "second_stage": None if model.second_stage is None else model.second_stage.fusion.content(),
     }
 
 

@@ -25,6 +25,7 @@ from medseg.inference.class_maps import ClassOutput, classify, flips_of
 from medseg.inference.prediction_scores import calibrated, standard_deviation, with_spread
 from medseg.inference.result_map import ResultMap
 from medseg.inference.score_calibration import ScoreCalibration, read_score_calibration
+from medseg.inference.second_stage import SecondStage, load_second_stage, stage_files
 from medseg.inference.spread import SpreadMaps
 from medseg.inference.spread_classes import SpreadClasses
 from medseg.inference.spread_of_scores import MapSpread
@@ -116,6 +117,8 @@ class Model:
         The processes (or slabs in turn) that a volume is spread over.
     scores : ScoreCalibration
         What validation says of the scores: probabilities and named operating points.
+    second_stage : SecondStage, optional
+        What judges the candidates; their score is then the fused one.
     """
 
     pipeline: Pipeline
@@ -128,6 +131,7 @@ class Model:
     digest: str = ""
     team: Team = field(default_factory=lambda: Team(LayoutSettings(), torch.device("cpu")))
     scores: ScoreCalibration = field(default_factory=ScoreCalibration)
+    second_stage: SecondStage | None = None
 
     @property
     def operating_point(self) -> float:
@@ -144,7 +148,8 @@ class Model:
     def makes_uncertainty(self) -> bool:
         """Whether a prediction has a map of how much mirror images differ."""
         several = len(flips_of(self.pipeline.inference, self.pipeline.input.n_dimensions)) > 1
-        return several and not self.team.spreads and not isinstance(self.pipeline.detector, ClassificationSettings)
+        known = self.second_stage is None and not isinstance(self.pipeline.detector, ClassificationSettings)
+        return several and known and not self.team.spreads
 
     @property
     def makes_map(self) -> bool:
@@ -239,6 +244,9 @@ class Model:
             to_finding(c, working=prepared.grid, source=prepared.source, classes=self.pipeline.classes)
             for c in candidates
         ]
+        if self.second_stage is not None:
+            with busy():
+                findings = self.second_stage.judge(findings, prepared)
         said.setdefault("score", findings[0].score if findings else 0.0)
         prediction = Prediction(
             findings, operating_point=self.operating_point,
@@ -308,8 +316,9 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def load_model(
-    path: str | Path, *, device: str = "auto", operating_point: float | str | None = None, team: Team | None = None
-) -> Model:
+    path: str | Path, *, device: str = "auto", operating_point: float | str | None = None, team: Team | None = None,
+    with_second_stage: bool = True,
+) -> Model:  # fmt: skip
     """Load the model of a run folder.
 
     A model whose volumes were spread over processes (or slabs) in training takes as many slabs in turn here, so that
@@ -324,6 +333,8 @@ def load_model(
         of the one chosen on validation.
     team : Team, optional
         The processes that predict together, its device being that of this one; this process alone unless given.
+    with_second_stage : bool
+        Let the run's second stage, where it has one, judge the candidates.
 
     Raises
     ------
@@ -339,7 +350,8 @@ def load_model(
     if (run / CROSS_VALIDATION).is_file():
         return load_ensemble(run, device=device, operating_point=operating_point, team=team)
     pipeline = pipeline_of(run)
-    scores = read_score_calibration(run)
+    judged = with_second_stage and bool(stage_files(run))  # by other scores than those that validation calibrated
+    scores = ScoreCalibration() if judged else read_score_calibration(run)
     if isinstance(operating_point, str):
         operating_point = scores.threshold(operating_point, run.name)
     if operating_point is not None:
@@ -362,10 +374,14 @@ def load_model(
         own = resolve_device(device)
         team = Team(in_turn(pipeline.layout, max(pipeline.layout.space, pipeline.layout.slabs), own), own)
     network.to(team.device).eval()
-    splits = _splits(run)
+    splits, digest = _splits(run), content_hash([run / WEIGHTS])
+    second = load_second_stage(run, first_stage_sha256=digest, device=team.device) if with_second_stage else None
+    if second is not None:
+        calibration["operating_point"] = second.operating_point
+        digest = content_hash([run / WEIGHTS, *stage_files(run)])
     return Model(
         pipeline, plan, network, detector, calibration, splits.get("cases", {}),
-        frozenset(splits.get("training_patients", ())), content_hash([run / WEIGHTS]), team, scores,
+        frozenset(splits.get("training_patients", ())), digest, team, scores, second,
     )  # fmt: skip
 
 

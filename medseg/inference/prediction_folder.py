@@ -11,7 +11,7 @@ from typing import Any
 
 from medseg.errors import OutputError
 from medseg.files import LOCK, output_errors, read_json, write_csv, write_json
-from medseg.lesion import FINDING_COLUMNS, Finding
+from medseg.lesion import FINDING_COLUMNS, STAGE_COLUMNS, Finding
 
 __all__ = ["CASE_COLUMNS", "CLASS_SCORES", "CaseRecord", "PredictionFolder", "count_unknown", "reasons", "say_unknown"]
 
@@ -98,6 +98,8 @@ class CaseRecord:
             row["reported"] = int(finding.score >= self.operating_point)
             row |= dict(zip(("x_min", "y_min", "z_min", "x_max", "y_max", "z_max"), finding.box))
             row |= _sizes(finding, self.pixel_spacing_mm)
+            if finding.score_second is not None:
+                row |= {name: getattr(finding, name) for name in STAGE_COLUMNS}
             yield row
 
 
@@ -175,10 +177,12 @@ class PredictionFolder:
 
     def finish(self, records: list[CaseRecord]) -> None:
         """Write the tables over all cases."""
-        columns = CASE_COLUMNS if all(record.fold is None for record in records) else (*CASE_COLUMNS, "fold")
-        write_csv(self.path / "cases.csv", columns, [record.case_row() for record in records])
+        of_folds = any(record.fold is not None for record in records)
+        case_columns = (*CASE_COLUMNS, "fold") if of_folds else CASE_COLUMNS
+        write_csv(self.path / "cases.csv", case_columns, [record.case_row() for record in records])
         rows = (row for record in records for row in record.finding_rows())
-        write_csv(self.path / "findings.csv", FINDING_COLUMNS, rows)
+        columns = FINDING_COLUMNS + (STAGE_COLUMNS if self.about.get("second_stage") else ())
+        write_csv(self.path / "findings.csv", columns, rows)
         scores = [
             {"case_id": record.case_id, "class": name, "score": score}
             for record in records

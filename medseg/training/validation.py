@@ -199,18 +199,17 @@ def calibrate(model: Model, validation: Validation) -> dict[str, float]:
         chosen["operating_point"] = 0.5
         return chosen
     hit = {(id(row), mark) for row in rows for mark, _ in row.hits}
-    false = sorted(
-        (
-            f.score
-            for row in rows
-            for number, f in enumerate(row.findings)
-            if (id(row), number) not in hit and number not in row.neither
-        ),
-        reverse=True,
+    false = [
+        f.score
+        for row in rows
+        for number, f in enumerate(row.findings)
+        if (id(row), number) not in hit and number not in row.neither
+    ]
+    settings = model.pipeline.inference
+    allowed = int(settings.operating_point_fp * len(rows))
+    chosen["operating_point"] = threshold_at(
+        sorted(false, reverse=True), _lesion_scores(rows), allowed=allowed, floor=settings.min_score
     )
-    allowed = int(model.pipeline.inference.operating_point_fp * len(rows))
-    floor = model.pipeline.inference.min_score
-    chosen["operating_point"] = threshold_at(false, _lesion_scores(rows), allowed=allowed, floor=floor)
     return chosen
 
 
