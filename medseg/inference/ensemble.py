@@ -109,7 +109,8 @@ def _mean_output(outputs: Iterable[ClassOutput]) -> ClassOutput:
     known = list(outputs)  # activation maps of a classifier are small
     probabilities = np.mean([output.probabilities for output in known], axis=0)
     maps = [output.maps for output in known if output.maps is not None]
-    return ClassOutput(probabilities, _mean_maps(maps) if maps else None)
+    passes = np.concatenate([output.passes for output in known])  # of all members, each with its mirror images
+    return ClassOutput(probabilities, _mean_maps(maps) if maps else None, passes)
 
 
 def load_ensemble(path: Path, *, device: str, operating_point: float | str | None, team: Team | None) -> Ensemble:

@@ -51,14 +51,14 @@ def vessel(random):
     steps = np.linspace(0, 1, 60)[:, None]
     length, bend = random.uniform(8, 16), random.normal(0, 3, 3)
     ways = [direction(random) for _ in range(3)]
-    parts = [around(length * steps * way + bend * steps**2, random.uniform(0.8, 2.0)) for way in ways]
+    parts = [around(length * steps * way + bend * steps**2, random.uniform(0.8, 3.0)) for way in ways]
     return np.maximum.reduce(parts)
 
 
 def rib(random):
     """A short, straight, bright bar."""
     steps = np.linspace(-1, 1, 60)[:, None]
-    return around(random.uniform(5, 10) * steps * direction(random), random.uniform(1.5, 2.6))
+    return around(random.uniform(5, 10) * steps * direction(random), random.uniform(1.5, 4.0))
 
 
 def scar(random):
@@ -67,5 +67,5 @@ def scar(random):
     index = np.stack(np.meshgrid(*(np.arange(-HALF, HALF + 1),) * 3, indexing="ij"), axis=-1) @ axes
     wave = ndimage.gaussian_filter(random.normal(size=index.shape[:3]), 3)
     index = index + (wave / wave.std() * 1.2)[..., None]
-    half = np.array([random.uniform(0.7, 1.2), random.uniform(4, 8), random.uniform(3, 6)])
+    half = np.array([random.uniform(0.7, 2.5), random.uniform(4, 8), random.uniform(3, 6)])
     return np.clip(((half - np.abs(index)).min(axis=-1)) / (2 * EDGE) + 0.5, 0, 1)

@@ -166,3 +166,17 @@ def test_a_classifiers_ensemble_averages_probabilities(tmp_path):
     np.testing.assert_allclose(ensemble.predict(image).class_probabilities, expected, atol=1e-6)
     result, _ = evaluate_predictions(folder / "out_of_fold", data, tmp_path / "evaluation")
     assert list(result["cross_validation"]["figures"]) == ["auc"]
+
+
+def test_the_ensemble_has_the_operating_points_of_all_folds_and_its_spread_counts_members(validated, image):
+    points = {p["name"]: p["threshold"] for p in read_json(validated / "calibration.json")["operating_points"]}
+    name = next(name for name, threshold in points.items() if name.startswith("fp_") and threshold is not None)
+    ensemble = load_model(validated, operating_point=name)
+    assert ensemble.operating_point == points[name]
+    with pytest.raises(ConfigError, match="fp_999"):
+        load_model(validated, operating_point="fp_999")
+    prediction = ensemble.predict(image)
+    prepared = prepare_image(image, ensemble.pipeline.input, spacing=ensemble.plan.spacing_mm)
+    tops = [member.maps(prepared)[0].max() for member in ensemble.members]  # one pass a member: no mirror images
+    assert prediction.score_sd == pytest.approx(np.std(tops, ddof=1), abs=1e-6)
+    assert prediction.uncertainty is not None
