@@ -4,10 +4,9 @@
 
 Every exam is one real CT (or the phantom, where that cannot be fetched) with inserted nodules and distractors; exams
 are split into training, validation and test by exam. The first stage is not trained, so that its candidates in every
-part are like those of new images: maxima of differences of Gaussians, ranked by how round they are (the dot filter of Li
-2003, doi:10.1118/1.1581411). FROC on the test exams before and
-after, with the paired bootstrap by exam. The null twice: the labels of the training candidates permuted, and crops of
-noise.
+part are like those of new images: maxima of differences of Gaussians, ranked by how round they are (the dot filter of
+Li 2003, doi:10.1118/1.1581411). FROC on the test exams before and after, with the paired bootstrap by exam. The null
+twice: the labels of the training candidates permuted, and crops of noise.
 """
 
 import argparse
