@@ -15,7 +15,7 @@ from medseg.errors import ConfigError
 from medseg.evaluation.hits import check_rule, hits_of
 from medseg.evaluation.settings import EvaluationSettings
 from medseg.evaluation.tables import cases_table, lesions_table, marks_table
-from medseg.experiment.evaluation import Tables, collect, matching_tables, read_predictions
+from medseg.experiment.prediction_tables import Tables, collect, matching_tables, read_predictions
 
 __all__ = ["IGNORED", "NEGATIVE", "POSITIVE", "Candidate", "CandidateSet", "read_candidates"]
 

@@ -1,21 +1,18 @@
 """What is said of the scores of a prediction beside the scores: probabilities, and how much mirror images differ."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medseg.detectors.candidates import Candidate
+from medseg.inference.prediction import Prediction
 from medseg.inference.score_calibration import ScoreCalibration
 from medseg.inference.spread_of_scores import MapSpread
-
-if TYPE_CHECKING:
-    from medseg.inference.model import Prediction
 
 __all__ = ["calibrated", "standard_deviation", "with_spread"]
 
 
-def calibrated(prediction: "Prediction", scores: ScoreCalibration) -> "Prediction":
+def calibrated(prediction: Prediction, scores: ScoreCalibration) -> Prediction:
     """Give the case and its findings the probabilities of their scores; None where there is no calibration."""
     case, candidate = scores.case, scores.candidate
     findings = prediction.findings
@@ -25,7 +22,7 @@ def calibrated(prediction: "Prediction", scores: ScoreCalibration) -> "Predictio
     return replace(prediction, findings=findings, case_probability=probability)
 
 
-def with_spread(prediction: "Prediction", candidates: list[Candidate], spread: MapSpread) -> "Prediction":
+def with_spread(prediction: Prediction, candidates: list[Candidate], spread: MapSpread) -> Prediction:
     """Give the case and its findings, in the order of `candidates`, how much their scores differ over the passes."""
     deviation = spread.maps_sd
     if deviation is None or prediction.map is None:

@@ -16,7 +16,8 @@ from medseg.imaging.dicom.source import SourceSeries, read_source
 from medseg.imaging.formats import format_of, split_member
 from medseg.imaging.objects.provenance import Provenance
 from medseg.imaging.slabs import SlabReader
-from medseg.inference.model import Model, Prediction
+from medseg.inference.model import Model
+from medseg.inference.prediction import Prediction
 from medseg.lesion import Lesion
 
 __all__ = ["SAVEABLE", "Reference", "check_save", "check_source", "default_save", "save_results"]

@@ -1,6 +1,7 @@
 """From a pipeline and a data set to prepared cases, a plan and samples."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from medseg.config import Pipeline
@@ -50,14 +51,7 @@ def prepare_training(
         The cases of each part; the plan; why a case is left out.
     """
     check_annotations(manifest.cases)
-    parts: dict[str, list[Case]] = {"train": [], "val": []}
-    for case in manifest.cases:
-        part = splits.get(case.case_id)
-        if part in parts and case.is_labelled and not case.ignore:
-            parts[part].append(case)
-    unused = sum(not case.is_labelled for case in manifest.cases if splits.get(case.case_id) in parts)
-    if unused:
-        logger.warning("%d case(s) for training and validation are unlabelled and not used", unused)
+    parts = _labelled_parts(manifest, splits)
     classifier = pipeline.detector if isinstance(pipeline.detector, ClassificationSettings) else None
     if classifier is not None and not classifier.multi_label:
         _check_labels(parts, len(pipeline.classes))
@@ -67,25 +61,7 @@ def prepare_training(
         settled = SettledInput(pipeline=resolve(pipeline, plan), spacing_mm=plan.spacing_mm)
     pipeline = settled.pipeline
     options = CacheOptions(pipeline.input, settled.spacing_mm, pipeline.classes)
-    layout = pipeline.layout
-    kept = 0 if layout.space > 1 or layout.slabs > 1 else MEMORY_BYTES  # volumes that are spread are read by rows
-    folder = manifest.path.parent / "cache"
-    stores: dict[str, CaseStore] = {}
-    failures: dict[str, str] = {}
-    if classifier is None:
-        for part, cases in parts.items():
-            placeless = [case for case in cases if case.annotation == "label" and case.label != 0]
-            failures |= {case.case_id: "label other than 0 without mask, boxes or points" for case in placeless}
-            parts[part] = [case for case in cases if case.case_id not in failures]
-    for part, cases in parts.items():
-        if part == "val" and pipeline.training.max_validation_cases:
-            cases = cases[: pipeline.training.max_validation_cases]
-        stores[part], failed = CaseStore.build(cases, options, folder, workers=workers, kept_bytes=kept)
-        failures |= failed
-    for name, failure in failures.items():
-        logger.warning("left out: %s", naming_case(failure, name))
-    if failures and not stores["train"].cases:
-        raise ManifestError(f"no training case can be used; the first reason: {next(iter(failures.values()))}")
+    stores, failures = _build_stores(parts, pipeline, options, manifest.path.parent / "cache", workers)
     shapes, positives = case_facts(stores["train"])
     if positives and all(positives) and classifier is None:
         logger.warning("no training case is without a lesion: false alarms on normal images cannot be learned away")
@@ -100,6 +76,44 @@ def prepare_training(
         weights, reason = plan_class_weights(classifier, pipeline.classes, stores["train"])
         plan = plan.with_choice(reason, class_weights=weights)
     return stores, plan, failures
+
+
+def _labelled_parts(manifest: Manifest, splits: dict[str, str]) -> dict[str, list[Case]]:
+    """The cases for training and validation that can teach something."""
+    parts: dict[str, list[Case]] = {"train": [], "val": []}
+    for case in manifest.cases:
+        part = splits.get(case.case_id)
+        if part in parts and case.is_labelled and not case.ignore:
+            parts[part].append(case)
+    unused = sum(not case.is_labelled for case in manifest.cases if splits.get(case.case_id) in parts)
+    if unused:
+        logger.warning("%d case(s) for training and validation are unlabelled and not used", unused)
+    return parts
+
+
+def _build_stores(
+    parts: dict[str, list[Case]], pipeline: Pipeline, options: CacheOptions, folder: Path, workers: int
+) -> tuple[dict[str, CaseStore], dict[str, str]]:
+    """Fill the cache; the cases of each part, and why a case is left out."""
+    layout = pipeline.layout
+    kept = 0 if layout.space > 1 or layout.slabs > 1 else MEMORY_BYTES  # volumes that are spread are read by rows
+    stores: dict[str, CaseStore] = {}
+    failures: dict[str, str] = {}
+    needs_places = not isinstance(pipeline.detector, ClassificationSettings)
+    for part, cases in parts.items():
+        if needs_places:
+            placeless = [case for case in cases if case.annotation == "label" and case.label != 0]
+            failures |= {case.case_id: "label other than 0 without mask, boxes or points" for case in placeless}
+            cases = [case for case in cases if case.case_id not in failures]
+        if part == "val" and pipeline.training.max_validation_cases:
+            cases = cases[: pipeline.training.max_validation_cases]
+        stores[part], failed = CaseStore.build(cases, options, folder, workers=workers, kept_bytes=kept)
+        failures |= failed
+    for name, failure in failures.items():
+        logger.warning("left out: %s", naming_case(failure, name))
+    if failures and not stores["train"].cases:
+        raise ManifestError(f"no training case can be used; the first reason: {next(iter(failures.values()))}")
+    return stores, failures
 
 
 def case_facts(store: CaseStore) -> tuple[list[tuple[int, int, int]], list[bool]]:

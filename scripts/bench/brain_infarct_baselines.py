@@ -14,13 +14,11 @@ from pathlib import Path
 
 import basicunet
 import numpy as np
+from map_predictions import write_predictions
 
 from medseg.config import load_pipeline
 from medseg.data.manifest import load_manifest
-from medseg.detectors.candidates import to_finding
-from medseg.detectors.segmentation import SegmentationDetector
-from medseg.imaging import read, write_map, write_mask
-from medseg.inference.prediction_folder import CaseRecord, PredictionFolder
+from medseg.imaging import read
 
 
 def brightness(path):
@@ -48,24 +46,8 @@ def main():
         def map_of(path):
             return basicunet.probability_of(network, path)
 
-    detector = SegmentationDetector(pipeline.detector, pipeline.classes)
-    about = {
-        "pipeline": arguments.kind, "evaluation": pipeline.evaluation.model_dump(mode="json"),
-        "detector": "segmentation", "operating_point": 0.5,
-    }  # fmt: skip
-    folder = PredictionFolder(arguments.output, about, resume=False)
-    records = []
-    for case in (c for c in cases if splits[c.case_id] == "test"):
-        grid, probability = read(case.images[0]).grid, map_of(case.images[0])
-        candidates = detector.decode(probability[None], min_score=0.01, max_candidates=50)
-        findings = [to_finding(c, working=grid, source=grid, classes=pipeline.classes) for c in candidates]
-        record = CaseRecord(case_id=case.case_id, patient_id=case.patient_id, findings=findings)
-        record.score = findings[0].score if findings else 0.0
-        write_map(folder.case_folder(case.case_id) / "probability.nii.gz", probability, grid)
-        write_mask(folder.case_folder(case.case_id) / "mask.nii.gz", probability >= 0.5, grid)
-        folder.add(record)
-        records.append(record)
-    folder.finish(records)
+    tested = (case for case in cases if splits[case.case_id] == "test")
+    write_predictions(arguments.output, arguments.kind, pipeline, tested, lambda case: map_of(case.images[0]))
 
 
 if __name__ == "__main__":

@@ -18,13 +18,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from map_predictions import write_predictions
 
-from medseg.config import Pipeline, load_pipeline
+from medseg.config import load_pipeline
 from medseg.data.manifest import Case, load_manifest
-from medseg.detectors.candidates import to_finding
-from medseg.detectors.segmentation import SegmentationDetector
-from medseg.imaging import read, write_map, write_mask, write_volume
-from medseg.inference.prediction_folder import CaseRecord, PredictionFolder
+from medseg.imaging import read, write_mask, write_volume
 
 NAME = "Dataset001_bench"
 
@@ -73,33 +71,6 @@ def _label(case: Case, target: Path, *, flat: bool) -> None:
     write_mask(target, mask, grid)
 
 
-def adopt(cases: list[Case], root: Path, pipeline: Pipeline, output: Path, *, flat: bool) -> None:
-    """Write a prediction folder from nnU-Net's probabilities."""
-    detector = SegmentationDetector(pipeline.detector, pipeline.classes)
-    about = {
-        "pipeline": "nnunet", "evaluation": pipeline.evaluation.model_dump(mode="json"), "detector": "segmentation",
-        "operating_point": 0.5,
-    }  # fmt: skip
-    folder, records = PredictionFolder(output, about, resume=False), []
-    settings = pipeline.inference
-    for case in cases:
-        grid = read(case.images[0]).grid
-        probability = np.load(root / "probabilities" / f"{case.case_id}.npz")["probabilities"][1].astype(np.float32)
-        if probability.shape != grid.shape:
-            raise ValueError(f"{case.case_id}: probabilities of shape {probability.shape}, the image has {grid.shape}")
-        candidates = detector.decode(
-            probability[None], min_score=settings.min_score, max_candidates=settings.max_candidates
-        )
-        findings = [to_finding(one, working=grid, source=grid, classes=pipeline.classes) for one in candidates]
-        record = CaseRecord(case_id=case.case_id, patient_id=case.patient_id, findings=findings)
-        record.score = findings[0].score if findings else 0.0
-        write_map(folder.case_folder(case.case_id) / "probability.nii.gz", probability, grid)
-        write_mask(folder.case_folder(case.case_id) / "mask.nii.gz", probability >= 0.5, grid)
-        folder.add(record)
-        records.append(record)
-    folder.finish(records)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pipeline")
@@ -127,7 +98,11 @@ def main() -> None:
         program += ["--configuration", "2d" if flat else "3d_fullres", "--minutes", str(arguments.minutes)]
         program += ["--batch", str(arguments.batch)] if arguments.batch else []
         subprocess.run(program, check=True)
-    adopt(cases["test"], root, pipeline, output / "predictions_nnunet", flat=flat)
+
+    def nnunet_map(case: Case) -> np.ndarray:
+        return np.load(root / "probabilities" / f"{case.case_id}.npz")["probabilities"][1].astype(np.float32)
+
+    write_predictions(output / "predictions_nnunet", "nnunet", pipeline, cases["test"], nnunet_map)
     ours = str(output / "predictions_medseg")
     medseg("predict", "-m", str(run), "-i", arguments.data, "-o", ours, "--subset", "test", "--save",
            "mask,probability", "--resume")  # fmt: skip
