@@ -2,7 +2,7 @@
 
 import typer
 
-from medseg.cli import audit, compare, demo, evaluate, images, models, predict, prepare, report, spread, train
+from medseg.cli import audit, compare, demo, evaluate, fuse, images, models, predict, prepare, report, spread, train
 
 __all__ = ["app"]
 
@@ -14,6 +14,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (images, prepare, train, predict, evaluate, compare, spread, report, models, audit, demo):
+for module in (images, prepare, train, predict, evaluate, fuse, compare, spread, report, models, audit, demo):
     for command in module.COMMANDS:
         app.command()(command)

@@ -10,10 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from medseg.errors import OutputError
-from medseg.files import LOCK, output_errors, read_json, write_csv, write_json
+from medseg.files import LOCK, output_errors, read_csv, read_json, write_csv, write_json
 from medseg.lesion import FINDING_COLUMNS, STAGE_COLUMNS, Finding
 
-__all__ = ["CASE_COLUMNS", "CLASS_SCORES", "CaseRecord", "PredictionFolder", "count_unknown", "reasons", "say_unknown"]
+__all__ = [
+    "CASE_COLUMNS",
+    "CLASS_SCORES",
+    "CaseRecord",
+    "PredictionFolder",
+    "count_unknown",
+    "read_records",
+    "reasons",
+    "say_unknown",
+]
 
 logger = logging.getLogger(__name__)
 CASE_COLUMNS = (
@@ -212,6 +221,24 @@ def say_unknown(records: Sequence[CaseRecord]) -> None:
     """Log once what could not be checked against the model's domain."""
     for name, number in count_unknown(records).items():
         logger.info("%s unknown in %d of %d case(s): not checked", name.replace("_", " "), number, len(records))
+
+
+def read_records(folder: Path) -> list[CaseRecord]:
+    """Read the records of a folder's cases, in the order of ``cases.csv``.
+
+    Raises
+    ------
+    OutputError
+        When a record is missing or damaged.
+    """
+    _, rows = read_csv(folder / "cases.csv")
+    records = []
+    for row in rows:
+        record = _read_record(folder / "cases" / row["case_id"] / "case.json")
+        if record is None:
+            raise OutputError(f"{folder}: the record of case {row['case_id']} is missing or damaged; predict it again")
+        records.append(record)
+    return records
 
 
 def _read_record(path: Path) -> CaseRecord | None:

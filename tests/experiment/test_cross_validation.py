@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import torch
 from blobs import OVERRIDES
 from stopping import stopped_after
 
@@ -38,6 +39,15 @@ def out_of_fold(folder, table):
     with (folder / "out_of_fold" / table).open() as stream:
         rows = list(csv.DictReader(stream))
     return [{name: cell for name, cell in row.items() if name != "seconds"} for row in rows]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Folds that are trained together have fewer threads each, which rounds otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +156,10 @@ def test_folds_in_two_processes_are_those_of_one_after_another(validated, blobs,
 def start(blobs, folder, *options):
     command = [sys.executable, "-c", "from medseg.cli import main; main()", "train", "brain_infarct", "-f", "all"]
     overrides = [*OPTIONS, "training.max_steps=40", "training.checkpoint_seconds=0", *options]
-    return subprocess.Popen([*command, "-d", str(blobs), "-o", str(folder), *overrides], stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [*command, "-d", str(blobs), "-o", str(folder), *overrides], stderr=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
 
 
 @pytest.mark.slow
