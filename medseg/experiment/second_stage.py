@@ -19,6 +19,7 @@ from medseg.evaluation import roc_auc
 from medseg.experiment.candidates import IGNORED, POSITIVE, Candidate, CandidateSet, read_candidates
 from medseg.files import exclusive, write_json
 from medseg.inference.batch import predict_batch
+from medseg.inference.ensemble import CROSS_VALIDATION
 from medseg.inference.model import Model, load_model
 from medseg.inference.reading import open_case
 from medseg.inference.second_stage import FOLDER, STAGE, WEIGHTS, crop_scores, crops_at
@@ -78,6 +79,10 @@ def train_second_stage(
     """
     run = Path(run)
     folder = run / FOLDER
+    if (run / CROSS_VALIDATION).is_file():
+        raise ConfigError(
+            f"{run}: is a cross-validation, a second stage belongs to one run; give a run folder, or one fold of it"
+        )
     model = load_model(run, device=device, with_second_stage=False)
     if isinstance(model.pipeline.detector, ClassificationSettings):
         raise ConfigError(f"{run}: a second stage judges candidates of segmentation and heatmap detectors")

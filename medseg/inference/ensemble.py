@@ -149,7 +149,13 @@ def load_ensemble(path: Path, *, device: str, operating_point: float | str | Non
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}; set input.spacing_mm and train anew") from None
     ensemble.scores = scores
-    with_choices(ensemble, content)
+    try:
+        with_choices(ensemble, content)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path / CROSS_VALIDATION}: damaged, its thresholds or post-processing cannot be read "
+            f"({type(error).__name__})"
+        ) from error
     ensemble.digest = digest_of(members, content)
     return ensemble
 
