@@ -8,7 +8,7 @@ import numpy as np
 
 from medseg.errors import CheckpointError, ConfigError
 
-__all__ = ["Fusion", "fit_fusion"]
+__all__ = ["Fusion", "check_enough", "fit_fusion"]
 
 logger = logging.getLogger(__name__)
 LARGEST_LOGIT = 13.8  # scores beyond 1e-6 and 1 - 1e-6 say no more
@@ -72,6 +72,23 @@ def _logit(score: np.ndarray) -> np.ndarray:
         return np.clip(np.log(score) - np.log1p(-score), -LARGEST_LOGIT, LARGEST_LOGIT)
 
 
+def check_enough(positive: np.ndarray) -> tuple[int, int]:
+    """How many candidates are positive and negative.
+
+    Raises
+    ------
+    ConfigError
+        When there are too few for a fit.
+    """
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    if min(n_positive, n_negative) < 2:
+        raise ConfigError(
+            f"the validation part has {n_positive} positive and {n_negative} negative, at least two of each are needed "
+            "to fuse scores; give it more patients (split.val)"
+        )
+    return n_positive, n_negative
+
+
 def fit_fusion(positive: np.ndarray, score_first: np.ndarray, score_second: np.ndarray) -> Fusion:
     """Fit the fusion on candidates that neither stage was trained on.
 
@@ -97,12 +114,7 @@ def fit_fusion(positive: np.ndarray, score_first: np.ndarray, score_second: np.n
     from medseg.evaluation.delong import delong_interval
 
     positive = np.asarray(positive, dtype=bool)
-    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    if min(n_positive, n_negative) < 2:
-        raise ConfigError(
-            f"second stage: the validation part has {n_positive} positive and {n_negative} negative candidates, at "
-            "least two of each are needed to fuse the scores; give it more patients (split.val)"
-        )
+    n_positive, n_negative = check_enough(positive)
     logits = np.stack([_logit(score_first), _logit(score_second)], axis=1)
     model = LogisticRegression(max_iter=1000).fit(logits, positive)
     first, second = (float(value) for value in model.coef_[0])

@@ -48,7 +48,7 @@ def choose_on_folds(folds: Sequence[Fold], pipeline: Pipeline, manifest: Manifes
     validations: list[Validation] = []
     components: list[MaskComponents] = []
     for fold in folds:
-        model = load_model(fold.run, device=device)
+        model = load_model(fold.run, device=device, with_second_stage=False)
         validations.append(measure_fold(model, fold, manifest, components))
     pooled = measured(model, [row for validation in validations for row in validation.rows])
     calibration = calibrate(model, pooled)
@@ -105,7 +105,7 @@ def predict_out_of_fold(
     content : dict
         Of `choose_on_folds`.
     """
-    models = [load_model(fold.run, device=device) for fold in folds]
+    models = [load_model(fold.run, device=device, with_second_stage=False) for fold in folds]
     for model in models:
         with_choices(model, content)
         model.scores = ScoreCalibration()  # a probability fitted to the cases that are predicted says nothing of it

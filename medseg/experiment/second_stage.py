@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from medseg.data.manifest import Case, Manifest, load_manifest
-from medseg.detectors.fusion import Fusion, fit_fusion
+from medseg.detectors.fusion import Fusion, check_enough, fit_fusion
 from medseg.detectors.second_stage_settings import SecondStageSettings
 from medseg.detectors.settings import ClassificationSettings
 from medseg.errors import ConfigError, ImageError, MedsegError, OutputError, naming_case
@@ -119,7 +119,8 @@ def _train(
     training = _crop(model, manifest, learned, settings, scratch / "train.npy", margin=crop_margin(settings))
     own, cropped = _own_candidates(settings, model, manifest, parts["val"], folder, scratch)
     judged = [n for n, c in enumerate(cropped.candidates) if not c.added and c.outcome != IGNORED]
-    checked = CropSet(cropped.crops[judged], cropped.data.positive[judged]) if judged else None
+    check_enough(cropped.data.positive[judged])  # before hours of training
+    checked = CropSet(cropped.crops[judged], cropped.data.positive[judged])
     network = fit_crops(
         training.data, settings, folder, validation=checked, resume=resume, device=model.team.device
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from medseg.files import read_json
 from medseg.inference.class_maps import ClassOutput
 from medseg.inference.model import Model, load_model, pipeline_of
 from medseg.inference.score_calibration import read_score_calibration
+from medseg.inference.second_stage import stage_files
 from medseg.inference.spread import Spread
 from medseg.inference.spread_of_scores import MapSpread
 from medseg.parallel.team import Team
@@ -33,6 +35,7 @@ __all__ = [
     "with_postprocessing",
 ]
 
+logger = logging.getLogger(__name__)
 CROSS_VALIDATION = "cross_validation.json"
 
 
@@ -142,7 +145,10 @@ def load_ensemble(path: Path, *, device: str, operating_point: float | str | Non
         pipeline = pipeline.model_copy(update={"inference": inference})
     members: list[Model] = []
     for number in sorted(states):
-        members.append(load_model(path / f"fold_{number}", device=device, team=team))
+        fold = path / f"fold_{number}"
+        if stage_files(fold):
+            logger.warning("%s: its second stage is not used, the mean of the folds has none", fold)
+        members.append(load_model(fold, device=device, team=team, with_second_stage=False))
         team = team or members[0].team
     try:
         ensemble = mean_of(members, pipeline)

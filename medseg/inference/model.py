@@ -293,6 +293,11 @@ def load_model(
     pipeline = pipeline_of(run)
     judged = with_second_stage and bool(stage_files(run))  # by other scores than those that validation calibrated
     scores = ScoreCalibration() if judged else read_score_calibration(run)
+    if isinstance(operating_point, str) and judged:
+        raise ConfigError(
+            f"--operating-point {operating_point}: named points are of the first stage's scores, {run} has a second "
+            "stage; give a score by --threshold"
+        )
     if isinstance(operating_point, str):
         operating_point = scores.threshold(operating_point, run.name)
     if operating_point is not None:

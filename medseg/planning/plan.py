@@ -93,6 +93,8 @@ def read_plan(path: Path) -> Plan:
         if content.get("filters") is not None:
             content["filters"] = tuple(map(int, content["filters"]))
         plan = Plan(**content)
+        if len(plan.patch_size) not in (2, 3) or min(plan.patch_size) < 1:
+            raise ValueError(f"patch_size {plan.patch_size}")
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: damaged ({error})") from error
     if plan.precision not in PRECISIONS:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from medseg.config import apply_overrides, pipeline_from_dict
-from medseg.errors import ConfigError
+from medseg.errors import CheckpointError, ConfigError
+from medseg.files import write_json
 from medseg.networks.topology import plan_topology
 from medseg.planning.budget import pipeline_memory
 from medseg.planning.patch import cascade_reason, shortened, starting_patch
@@ -133,3 +134,13 @@ def test_a_plan_with_a_topology_is_read_back(tmp_path):
 def test_given_filters_leave_the_network_as_it_was():
     plan = planned(pipeline("network.filters=[8,16,32]"), (24, 256, 256), (5.0, 0.7, 0.7))
     assert (plan.filters, plan.strides, plan.kernel_sizes, plan.topology) == (None, None, None, None)
+
+
+@pytest.mark.parametrize("wrong", [None, [], [0, 32], [8, 8, 8, 8]])
+def test_a_plan_with_another_patch_is_damaged(wrong, tmp_path):
+    content = {"schema_version": 1, "spacing_mm": None, "batch_size": 1, "steps_per_epoch": 1, "n_training_cases": 1}
+    write_json(tmp_path / "plan.json", content | {"n_positive_cases": 1, "patch_size": [32, 32]})
+    assert read_plan(tmp_path / "plan.json").patch_size == (32, 32)
+    write_json(tmp_path / "plan.json", content | {"n_positive_cases": 1, "patch_size": wrong})
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_plan(tmp_path / "plan.json")
