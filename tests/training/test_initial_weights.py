@@ -123,6 +123,7 @@ def test_a_training_without_gain_ends_early_and_says_so(blobs, tmp_path, monkeyp
 
     monkeypatch.setattr(module, "_validated", lambda model, store: Validation("dice", 0.5, {}, []))
     monkeypatch.setattr(module, "calibrate", lambda model, result: {})
+    monkeypatch.setattr(module, "score_file", lambda model, result, patient_of: {})
     options = (*OVERRIDES, "training.patience_validations=2")
     with caplog.at_level("INFO", "medseg"):
         run = train("brain_infarct", blobs, tmp_path / "run", overrides=options)

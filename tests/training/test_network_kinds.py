@@ -37,10 +37,10 @@ def test_parts_have_the_losses_of_the_whole(kind, blobs, tmp_path):
 
 
 def test_lower_levels_learn_and_say_nothing_in_a_prediction(blobs, tmp_path):
-    options = (*OVERRIDES, "training.max_steps=40", "network.deep_supervision=1", "detector.loss=tversky_focal")
+    options = (*OVERRIDES, "training.max_steps=80", "network.deep_supervision=1", "detector.loss=tversky_focal")
     run = train("brain_infarct", blobs, tmp_path / "run", overrides=options)
     values = losses(run)
-    assert values[-5:].mean() < 0.8 * values[:5].mean()
+    assert values[-20:].mean() < 0.85 * values[:5].mean()
     network = load_model(run).network
     answer = network(torch.zeros(1, 1, 48, 48))
     assert isinstance(answer, torch.Tensor)
