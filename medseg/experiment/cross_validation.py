@@ -16,8 +16,9 @@ from medseg.errors import CheckpointError, ConfigError, ManifestError, MedsegErr
 from medseg.experiment.folds import Fold, train_in_processes, train_one_by_one
 from medseg.experiment.out_of_fold import OUT_OF_FOLD, choose_on_folds, predict_out_of_fold
 from medseg.files import exclusive, read_json, write_json, write_text
+from medseg.inference.devices import resolve_device
 from medseg.inference.ensemble import CROSS_VALIDATION
-from medseg.inference.model import WEIGHTS, resolve_device
+from medseg.inference.model import WEIGHTS
 from medseg.inference.results import FILES
 from medseg.inference.score_calibration import FILE as SCORES
 from medseg.parallel.ranks import is_one_of_several

@@ -18,7 +18,7 @@ from medseg.detectors.settings import ClassificationSettings
 from medseg.errors import CheckpointError
 from medseg.files import read_json
 from medseg.inference.class_maps import ClassOutput
-from medseg.inference.model import Model, load_model, pipeline_of
+from medseg.inference.model import Model, at_operating_point, load_model, pipeline_of
 from medseg.inference.score_calibration import read_score_calibration
 from medseg.inference.second_stage import stage_files
 from medseg.inference.spread import Spread
@@ -137,12 +137,8 @@ def load_ensemble(path: Path, *, device: str, operating_point: float | str | Non
             raise CheckpointError(f"{path}: fold {number} is {state}; finish it with `medseg train -f all --resume`")
     if not states or "calibration" not in content:
         raise CheckpointError(f"{path}: no thresholds are chosen yet; finish it with `medseg train -f all --resume`")
-    pipeline, scores = pipeline_of(path), read_score_calibration(path)
-    if isinstance(operating_point, str):
-        operating_point = scores.threshold(operating_point, path.name)
-    if operating_point is not None:
-        inference = pipeline.inference.model_copy(update={"operating_point": operating_point})
-        pipeline = pipeline.model_copy(update={"inference": inference})
+    scores = read_score_calibration(path)
+    pipeline = at_operating_point(pipeline_of(path), scores, operating_point, path.name)
     members: list[Model] = []
     for number in sorted(states):
         fold = path / f"fold_{number}"

@@ -22,6 +22,7 @@ from medseg.errors import CheckpointError, ConfigError, ImageError
 from medseg.files import content_hash, read_json
 from medseg.imaging.slabs import SlabReader
 from medseg.inference.class_maps import ClassOutput, classify, flips_of
+from medseg.inference.devices import in_turn, resolve_device
 from medseg.inference.prediction import Prediction
 from medseg.inference.prediction_scores import calibrated, standard_deviation, with_spread
 from medseg.inference.result_map import ResultMap
@@ -39,7 +40,7 @@ from medseg.planning.plan import Plan, read_plan
 from medseg.planning.resolve import resolve
 from medseg.volume import Volume
 
-__all__ = ["Model", "in_turn", "load_model", "pipeline_of", "resolve_device"]
+__all__ = ["Model", "at_operating_point", "load_model", "pipeline_of"]
 
 WEIGHTS = Path("checkpoints") / "model.pt"
 
@@ -235,27 +236,6 @@ def _refuse_not_finite(output: np.ndarray) -> None:
         raise ImageError("the network's output is not finite: is the model damaged, or are the grey values extreme?")
 
 
-def resolve_device(name: str = "auto") -> torch.device:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device that exists.
-
-    Raises
-    ------
-    ConfigError
-        When the device is unknown or not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"--device {name}: unknown; allowed are auto, cpu, cuda, cuda:N") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA device(s)")
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"--device {name}: unknown; allowed are auto, cpu, cuda, cuda:N")
-    return device
-
-
 def load_model(
     path: str | Path, *, device: str = "auto", operating_point: float | str | None = None, team: Team | None = None,
     with_second_stage: bool = True,
@@ -285,34 +265,22 @@ def load_model(
         When the model has no operating point of that name.
     """
     from medseg.inference.ensemble import CROSS_VALIDATION, load_ensemble
-    from medseg.training.checkpoint import load_checkpoint
 
     run = Path(path)
     if (run / CROSS_VALIDATION).is_file():
         return load_ensemble(run, device=device, operating_point=operating_point, team=team)
-    pipeline = pipeline_of(run)
     judged = with_second_stage and bool(stage_files(run))  # by other scores than those that validation calibrated
-    scores = ScoreCalibration() if judged else read_score_calibration(run)
     if isinstance(operating_point, str) and judged:
         raise ConfigError(
             f"--operating-point {operating_point}: named points are of the first stage's scores, {run} has a second "
             "stage; give a score by --threshold"
         )
-    if isinstance(operating_point, str):
-        operating_point = scores.threshold(operating_point, run.name)
-    if operating_point is not None:
-        inference = pipeline.inference.model_copy(update={"operating_point": operating_point})
-        pipeline = pipeline.model_copy(update={"inference": inference})
+    scores = ScoreCalibration() if judged else read_score_calibration(run)
     plan = read_plan(run / "plan.json")
-    pipeline = resolve(pipeline, plan)
-    content = load_checkpoint(run / WEIGHTS)
+    pipeline = resolve(at_operating_point(pipeline_of(run), scores, operating_point, run.name), plan)
     detector = build_detector(pipeline.detector, pipeline.classes)
     network = network_for(pipeline, plan, detector)
-    try:
-        network.load_state_dict(content["weights"])
-        calibration = {str(name): float(value) for name, value in content["calibration"].items()}
-    except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
-        raise CheckpointError(f"{run / WEIGHTS}: damaged, or does not fit the run's pipeline.yaml") from error
+    calibration = _take_weights(network, run / WEIGHTS)
     spreads = team.layout if team is not None else pipeline.layout
     if getattr(pipeline.detector, "activation_map", "") == "grad_cam" and max(spreads.space, spreads.slabs) > 1:
         raise ConfigError(f"{run}: maps by grad_cam cannot be spread; predict with --space 1 --slabs 1")
@@ -331,6 +299,35 @@ def load_model(
     )  # fmt: skip
 
 
+def _take_weights(network: nn.Module, path: Path) -> dict[str, float]:
+    """Give a network its weights; the thresholds that stand beside them."""
+    from medseg.training.checkpoint import load_checkpoint
+
+    content = load_checkpoint(path)
+    try:
+        network.load_state_dict(content["weights"])
+        return {str(name): float(value) for name, value in content["calibration"].items()}
+    except (KeyError, RuntimeError, TypeError, AttributeError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged, or does not fit the run's pipeline.yaml") from error
+
+
+def at_operating_point(
+    pipeline: Pipeline, scores: ScoreCalibration, operating_point: float | str | None, name: str
+) -> Pipeline:
+    """Return the pipeline with an operating point in place of the chosen one, by its score or by its name.
+
+    Raises
+    ------
+    ConfigError
+        When the model `name` has no point of that name.
+    """
+    if operating_point is None:
+        return pipeline
+    threshold = scores.threshold(operating_point, name) if isinstance(operating_point, str) else operating_point
+    inference = pipeline.inference.model_copy(update={"operating_point": threshold})
+    return pipeline.model_copy(update={"inference": inference})
+
+
 def pipeline_of(run: Path) -> Pipeline:
     """Read the pipeline of a run.
 
@@ -344,15 +341,6 @@ def pipeline_of(run: Path) -> Pipeline:
     if not (run / "pipeline.yaml").is_file():
         raise CheckpointError(f"model {run}: holds no pipeline.yaml, so it is not a run of `medseg train`")
     return load_pipeline(run / "pipeline.yaml")
-
-
-def in_turn(trained: LayoutSettings, slabs: int, device: torch.device) -> LayoutSettings:
-    """Return the layout of one process that takes so many slabs in turn.
-
-    Unless the run had slabs itself, those of a CPU wait in files: in its memory they would save nothing.
-    """
-    keep = trained.keep if trained.slabs > 1 or device.type != "cpu" else "disk"
-    return LayoutSettings(slabs=slabs, keep=keep)
 
 
 def _splits(run: Path) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import torch
 
 from medseg.errors import ConfigError
 from medseg.inference.batch import PredictResult, predict_batch
-from medseg.inference.model import in_turn, load_model, pipeline_of, resolve_device
+from medseg.inference.devices import in_turn, resolve_device
+from medseg.inference.model import load_model, pipeline_of
 from medseg.parallel.launch import run_ranks
 from medseg.parallel.ranks import is_one_of_several, own_device, process_group
 from medseg.parallel.settings import LayoutSettings

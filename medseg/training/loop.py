@@ -101,11 +101,8 @@ def fit(
             _count(state, settings, norm)
             state.seconds = team.agreed(clock.seconds())
             beat(state.step)
-            row: dict[str, Any] = {
-                "step": state.step, "epoch": (state.step - 1) // plan.steps_per_epoch, "loss": loss,
-                "lr": rate, "grad_norm": norm, "skipped": state.skipped, "seconds": round(state.seconds, 3),
-                **clock.speed((state.step - first_step) * plan.batch_size),
-            }  # fmt: skip
+            row = _row(state, plan, loss=loss, lr=rate, grad_norm=norm)
+            row |= clock.speed((state.step - first_step) * plan.batch_size)
             if validate is not None and _validation_due(state, settings, plan, last_step):
                 _validate(validate, learner.weights, state, row)
                 network.train()
@@ -124,15 +121,27 @@ def fit(
                 if log is not None:
                     log.close()
                 raise Interrupted(f"stopped after step {state.step}; go on with --resume")
-    if _is_hopeless(state, settings):
-        logger.info("step %d: no better figure in %d validations, the training ends here (best %.4f)",
-                    state.step, state.without_gain, state.best)  # fmt: skip
+    _say_hopeless(state, settings)
     if not state.best_weights:
         state.best_weights = _kept(learner.weights)
     save()
     if log is not None:
         log.close()
     return state
+
+
+def _row(state: TrainingState, plan: Plan, **measured: float) -> dict[str, Any]:
+    """Row of the log."""
+    epoch = (state.step - 1) // plan.steps_per_epoch
+    return {
+        "step": state.step, "epoch": epoch, **measured, "skipped": state.skipped, "seconds": round(state.seconds, 3)
+    }  # fmt: skip
+
+
+def _say_hopeless(state: TrainingState, settings: TrainingSettings) -> None:
+    if _is_hopeless(state, settings):
+        logger.info("step %d: no better figure in %d validations, the training ends here (best %.4f)",
+                    state.step, state.without_gain, state.best)  # fmt: skip
 
 
 def _source(

@@ -19,7 +19,8 @@ from medseg.detectors.factory import build_detector
 from medseg.drawing.filters import FIRST_LAYER, draw_filters
 from medseg.errors import CheckpointError, ManifestError, OutputError
 from medseg.files import atomic_path, exclusive, read_json, write_json, write_text
-from medseg.inference.model import WEIGHTS, Model, network_for, resolve_device
+from medseg.inference.devices import resolve_device
+from medseg.inference.model import WEIGHTS, Model, network_for
 from medseg.inference.score_calibration import FILE as SCORES
 from medseg.parallel.launch import run_ranks
 from medseg.parallel.ranks import is_one_of_several, own_device, process_group

@@ -27,7 +27,8 @@ from medseg.data.manifest import Case, load_manifest, write_manifest
 from medseg.data.samples import TrainingSamples
 from medseg.data.splits import split_patients
 from medseg.detectors.factory import build_detector
-from medseg.inference.model import network_for, resolve_device
+from medseg.inference.devices import resolve_device
+from medseg.inference.model import network_for
 from medseg.training.loop import fit
 from medseg.training.measure import autocast, choose_execution, to_memory_format
 from medseg.training.optimisation import build_optimizer
